@@ -1,0 +1,95 @@
+"""Endpoint: what a connection leads to, and the key of the pool."""
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from keepwarm.pool.errors import InvalidURL
+
+DEFAULT_PORTS = {False: 80, True: 443}
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}", re.ASCII)
+_ZONE = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)
+
+
+class Endpoint(NamedTuple):
+    """The triple that tells connections apart: ``(host, port, is_ssl)``.
+
+    Build it with :func:`make_endpoint`, which normalises; two endpoints are the same if and only if the three
+    parts are equal (reference: BaseConnector, *limit*).
+    """
+
+    host: str
+    port: int
+    is_ssl: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.is_ssl else 'http'}://{host}:{self.port}"
+
+
+def make_endpoint(host: str, port: int | None = None, is_ssl: bool = False) -> Endpoint:
+    """The normalised endpoint: lower case, IDNA, no trailing dot, default port, canonical IP literals.
+
+    Raises InvalidURL (a ValueError) when the host is empty or not a legal name or address, or the port is out of
+    1..65535.
+    """
+    if port is None:
+        port = DEFAULT_PORTS[is_ssl]
+    elif isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise InvalidURL(f"port must be a whole number from 1 to 65535, got {port!r}")
+    return Endpoint(normalise_host(host), port, bool(is_ssl))
+
+
+def normalise_host(host: str) -> str:
+    """A host name or address as the key, SNI and the resolver use it. Raises InvalidURL.
+
+    Legacy numeric forms (``127.1``, ``0x7f.1``) are refused: resolvers disagree on them.
+    """
+    if not isinstance(host, str):
+        raise InvalidURL(f"host must be a str, got {type(host).__name__}")
+    literal = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    if ":" in literal:
+        return _normalise_ipv6(literal)
+    try:
+        return str(ipaddress.IPv4Address(literal))
+    except ValueError:
+        pass
+    return _normalise_name(host)
+
+
+def _normalise_ipv6(literal: str) -> str:
+    address, percent, zone = literal.partition("%")
+    if percent:
+        # RFC 6874 spells the percent sign of a zone as %25 inside a URL.
+        zone = zone.removeprefix("25") if len(zone) > 2 else zone
+        if not _ZONE.fullmatch(zone):
+            raise InvalidURL(f"host {literal!r}: the zone of an IPv6 address must be 1 to 64 letters, digits or ._~-")
+    try:
+        canonical = str(ipaddress.IPv6Address(address))
+    except ValueError as exc:
+        raise InvalidURL(f"host {literal!r} is not an IPv6 address: {exc}") from None
+    return f"{canonical}%{zone}" if percent else canonical
+
+
+def _normalise_name(host: str) -> str:
+    name = host
+    if not name.isascii():
+        name = _to_ascii(name)
+    name = name.lower()
+    if name.endswith("."):
+        name = name[:-1]
+    if not name or len(name) > 253 or not _HOST_NAME.fullmatch(name) or ".." in name:
+        raise InvalidURL(f"host {host!r} is not a legal host name (RFC 1123: letters, digits, hyphens, at most 253 bytes)")
+    last = name.rpartition(".")[2]
+    if last.isdigit() or (last[:2] == "0x" and all(c in "0123456789abcdef" for c in last[2:])):
+        raise InvalidURL(f"host {host!r} looks like an address in a legacy numeric form; write all four octets")
+    return name
+
+
+def _to_ascii(name: str) -> str:
+    try:
+        encoded = name.encode("idna").decode("ascii")
+    except UnicodeError as exc:
+        raise InvalidURL(f"host {name!r} cannot be encoded as IDNA: {exc}") from None
+    return encoded

@@ -1,0 +1,157 @@
+"""What can go wrong below HTTP, by phase.
+
+    ClientError
+        ClientConnectionError
+            ClientOSError (also OSError)
+                ConnectError            connect: every address that was tried, and what each said
+                    DNSError            resolve: the name has no usable address
+                    TLSError            tls: the handshake or the certificate
+            ClientTimeoutError (also TimeoutError)
+                PoolTimeoutError        wait: no connection came free in time
+                ConnectTimeoutError     resolve, connect or tls took longer than conn_timeout
+            FingerprintMismatch         tls: the certificate is not the pinned one
+            ProxyConnectionError        connect: the proxy could not be reached
+            PoolFullError               wait: more callers are queued than max_waiting allows
+            PoolClosedError             the connector was closed before or during the call
+
+Each carries `endpoint`, `phase` (resolve, connect, tls, wait, send, head, body) and `reused` (whether the connection
+had served a request before; None where no connection was involved), and survives pickling. Text from a peer is
+escaped and cut before it gets here: see `printable`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keepwarm.pool.endpoint import Endpoint
+
+PRINTABLE_LIMIT = 100
+
+
+def printable(data: bytes | str, limit: int = PRINTABLE_LIMIT) -> str:
+    """Bytes or text from a peer, fit for a message or a log line: ASCII, control characters escaped, at most `limit`."""
+    text = data[:limit].decode("latin-1") if isinstance(data, bytes) else data[:limit]
+    escaped = text.encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= limit and len(data) <= limit else escaped[:limit] + "..."
+
+
+def _rebuild(cls: type["ClientError"], args: tuple[Any, ...], state: dict[str, Any]) -> "ClientError":
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ClientError(Exception):
+    """Base of every error that keepwarm raises about a call."""
+
+    endpoint: "Endpoint | None" = None
+    phase: str | None = None
+    reused: bool | None = None
+
+    def __init__(
+        self,
+        *args: object,
+        endpoint: "Endpoint | None" = None,
+        phase: str | None = None,
+        reused: bool | None = None,
+    ) -> None:
+        super().__init__(*args)
+        if endpoint is not None:
+            self.endpoint = endpoint
+        if phase is not None:
+            self.phase = phase
+        if reused is not None:
+            self.reused = reused
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+class ClientConnectionError(ClientError):
+    """The connection could not be had, or was lost."""
+
+
+class ClientOSError(ClientConnectionError, OSError):
+    """The operating system refused or ended the connection; `errno` and `strerror` as in OSError."""
+
+
+class ConnectError(ClientOSError):
+    """No connection could be made. `attempts` lists (address, error text) for every address that was tried."""
+
+    phase = "connect"
+    attempts: tuple[tuple[str, str], ...] = ()
+
+
+class DNSError(ConnectError):
+    """The host name could not be resolved."""
+
+    phase = "resolve"
+
+
+class TLSError(ConnectError):
+    """The TLS handshake failed, or the certificate was refused."""
+
+    phase = "tls"
+
+
+class ClientTimeoutError(ClientConnectionError, TimeoutError):
+    """A time limit of the call ran out; `phase` tells where it was."""
+
+
+class PoolTimeoutError(ClientTimeoutError):
+    """No connection came free within pool_timeout."""
+
+    phase = "wait"
+
+
+class ConnectTimeoutError(ClientTimeoutError):
+    """Lookup, TCP, proxy and TLS together took longer than conn_timeout."""
+
+    phase = "connect"
+
+
+class FingerprintMismatch(ClientConnectionError):
+    """The server's certificate is not the pinned one. Nothing was sent to it."""
+
+    phase = "tls"
+
+    def __init__(self, expected: bytes, got: bytes, host: str, port: int, **context: Any) -> None:
+        super().__init__(expected, got, host, port, **context)
+        self.expected = expected
+        self.got = got
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return (
+            f"the certificate of {self.host}:{self.port} has the fingerprint {self.got.hex()}, "
+            f"expected {self.expected.hex()}; nothing was sent. Update the pin if the certificate was renewed"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
+
+
+class ProxyConnectionError(ClientConnectionError):
+    """The proxy could not be reached."""
+
+    phase = "connect"
+
+
+class PoolFullError(ClientConnectionError):
+    """`max_waiting` callers are queued already."""
+
+    phase = "wait"
+
+
+class PoolClosedError(ClientConnectionError):
+    """The connector was closed before or during the call."""
+
+
+class InvalidURL(ClientError, ValueError):
+    """A URL, host or port that cannot be used. Raised before any byte is sent."""
+
+
+class WeakFingerprintWarning(UserWarning):
+    """A fingerprint is given as MD5 or SHA-1; use SHA-256."""
