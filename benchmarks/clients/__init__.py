@@ -1,0 +1,26 @@
+"""The clients that take part, and what each needs to be installed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSpec:
+    """One participant. `module` has ``async def open_client(job: Job) -> Client``."""
+
+    name: str
+    module: str
+    requires: tuple[str, ...]
+    fast_tls: bool = False
+
+
+CLIENTS = (
+    ClientSpec("floor", "benchmarks.clients.floor", ("uvloop", "httptools")),
+    ClientSpec("floor-fast-tls", "benchmarks.clients.floor", ("uvloop", "httptools", "aiofastnet"), fast_tls=True),
+    ClientSpec("keepwarm", "benchmarks.clients.keepwarm_client", ("keepwarm",)),
+    ClientSpec("keepwarm-fast-tls", "benchmarks.clients.keepwarm_client", ("keepwarm", "aiofastnet"), fast_tls=True),
+    ClientSpec("aiohttp", "benchmarks.clients.aiohttp_client", ("aiohttp",)),
+    ClientSpec("httpx", "benchmarks.clients.httpx_client", ("httpx",)),
+    ClientSpec("pyreqwest", "benchmarks.clients.pyreqwest_client", ("pyreqwest",)),
+)
+
+BY_NAME = {spec.name: spec for spec in CLIENTS}

@@ -1,0 +1,44 @@
+"""aiohttp on uvloop, with its default options."""
+
+import aiohttp
+
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+
+
+class Aiohttp:
+    def __init__(self, job: Job) -> None:
+        self._url = job.url
+        tls = job.tls_context()
+        connector = (
+            aiohttp.TCPConnector(limit=job.at_once, keepalive_timeout=3600, ssl=tls or True)
+            if job.keepalive
+            else aiohttp.TCPConnector(limit=job.at_once, force_close=True, ssl=tls or True)
+        )
+        self._session = aiohttp.ClientSession(connector=connector)
+
+    async def get(self) -> bytes:
+        async with self._session.get(self._url) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
+    async def post(self) -> bytes:
+        async with self._session.post(self._url, data=BODY, headers=JSON_HEADERS) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class AiohttpPost(Aiohttp):
+    call = Aiohttp.post
+
+
+class AiohttpGet(Aiohttp):
+    call = Aiohttp.get
+
+
+async def open_client(job: Job) -> Client:
+    return AiohttpPost(job) if job.post else AiohttpGet(job)

@@ -1,0 +1,31 @@
+"""httpx on uvloop, HTTP/1.1, with its default options."""
+
+import httpx
+
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+
+
+class Httpx:
+    def __init__(self, job: Job) -> None:
+        self._url = job.url
+        self._post = job.post
+        kept = job.at_once if job.keepalive else 0
+        limits = httpx.Limits(max_connections=job.at_once, max_keepalive_connections=kept, keepalive_expiry=3600)
+        tls = job.tls_context()
+        self._client = httpx.AsyncClient(limits=limits, verify=True if tls is None else tls, timeout=60)
+
+    async def call(self) -> bytes:
+        if self._post:
+            response = await self._client.post(self._url, content=BODY, headers=JSON_HEADERS)
+        else:
+            response = await self._client.get(self._url)
+        if response.status_code != 200:
+            raise unexpected(response.status_code, self._url)
+        return response.content
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+async def open_client(job: Job) -> Client:
+    return Httpx(job)

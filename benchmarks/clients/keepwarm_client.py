@@ -1,0 +1,44 @@
+"""keepwarm as its users have it: default options, a limit of the calls that are made at once."""
+
+import keepwarm
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+
+
+class Keepwarm:
+    def __init__(self, job: Job) -> None:
+        self._url = job.url
+        self._connector = keepwarm.TCPConnector(
+            limit=job.at_once,
+            keepalive_timeout=3600,
+            force_close=not job.keepalive,
+            ssl_context=job.tls_context(),
+            fast_tls=job.fast_tls,
+        )
+        self._session = keepwarm.ClientSession(connector=self._connector)
+
+    async def get(self) -> bytes:
+        async with self._session.get(self._url) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
+    async def post(self) -> bytes:
+        async with self._session.post(self._url, data=BODY, headers=JSON_HEADERS) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class KeepwarmPost(Keepwarm):
+    call = Keepwarm.post
+
+
+class KeepwarmGet(Keepwarm):
+    call = Keepwarm.get
+
+
+async def open_client(job: Job) -> Client:
+    return KeepwarmPost(job) if job.post else KeepwarmGet(job)

@@ -1,0 +1,67 @@
+"""What is measured."""
+
+from dataclasses import dataclass
+
+from benchmarks.server import JSON_SIZE, MIB
+
+TCP_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx", "pyreqwest")
+TLS_CLIENTS = ("floor", "floor-fast-tls", "keepwarm", "keepwarm-fast-tls", "aiohttp", "httpx", "pyreqwest")
+IDLE_CLIENTS = ("floor", "keepwarm", "aiohttp", "pyreqwest")
+IMPORTS = ("keepwarm", "aiohttp", "httpx", "pyreqwest.client")
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """A kind of call, made again and again. `calls` is the most that one round makes."""
+
+    name: str
+    title: str
+    path: str
+    expect: int
+    at_once: int
+    clients: tuple[str, ...] = TCP_CLIENTS
+    tls: bool = False
+    post: bool = False
+    keepalive: bool = True
+    calls: int = 4000
+    unit: str = "CPU µs per call"
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """CPU time of an import in a fresh interpreter."""
+
+    name: str = "import"
+    title: str = "import in a fresh interpreter"
+    clients: tuple[str, ...] = IMPORTS
+    unit: str = "CPU ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Memory of an idle connection."""
+
+    name: str = "idle"
+    title: str = "memory of one idle connection, TCP"
+    clients: tuple[str, ...] = IDLE_CLIENTS
+    connections: int = 2000
+    unit: str = "KiB per connection"
+
+
+Scenario = Calls | Imports | Idle
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Calls("get", "warm GET, 150-byte JSON, TCP, 32 at a time", "/json", JSON_SIZE, 32),
+    Calls("get-1", "warm GET, 150-byte JSON, TCP, 1 at a time", "/json", JSON_SIZE, 1),
+    Calls("get-tls", "warm GET, 150-byte JSON, TLS, 32 at a time", "/json", JSON_SIZE, 32, TLS_CLIENTS, tls=True),
+    Calls("get-tls-1", "warm GET, 150-byte JSON, TLS, 1 at a time", "/json", JSON_SIZE, 1, TLS_CLIENTS, tls=True),
+    Calls("post", "warm POST, 1 KiB JSON, TCP, 32 at a time", "/post", JSON_SIZE, 32, post=True),
+    Calls("download", "download of 1 MiB, TCP, 4 at a time", "/mib", MIB, 4, calls=400),
+    Calls(
+        "fresh", "GET on a new connection each, TCP, 8 at a time", "/json", JSON_SIZE, 8, keepalive=False, calls=1000
+    ),
+    Imports(),
+    Idle(),
+)
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

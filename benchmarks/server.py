@@ -1,0 +1,109 @@
+"""The bundled server: answers from memory, for machines without nginx and for holding idle connections open.
+
+Run ``python -m benchmarks.server DIRECTORY``: it takes server.pem from the directory, listens on two free ports of
+127.0.0.1 (plain and TLS), prints them as one JSON line and ends when its standard input does.
+"""
+
+import asyncio
+import json
+import resource
+import ssl
+import sys
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+JSON_SIZE = 150
+JSON_BODY = b'{"id":12345,"name":"warm","tags":["a","b"],"pad":"'.ljust(JSON_SIZE - 2, b"x") + b'"}'
+MIB = 1024 * 1024
+HOST = "127.0.0.1"
+
+
+def answer(body: bytes, content_type: str) -> bytes:
+    head = (
+        f"HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+        f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: keep-alive\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+ANSWERS = {
+    b"/json": answer(JSON_BODY, "application/json"),
+    b"/post": answer(JSON_BODY, "application/json"),
+    b"/mib": answer(b"\0" * MIB, "application/octet-stream"),
+}
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+class Hall:
+    """Keeps callers of /hold/N waiting until N of them are there, so that N connections are open at once."""
+
+    def __init__(self) -> None:
+        self._held: list[asyncio.Transport] = []
+
+    def enter(self, transport: asyncio.Transport, wanted: int) -> None:
+        self._held.append(transport)
+        if len(self._held) >= wanted:
+            held, self._held = self._held, []
+            for transport in held:
+                transport.write(ANSWERS[b"/json"])
+
+
+class ServerProtocol(asyncio.Protocol):
+    def __init__(self, hall: Hall) -> None:
+        self._hall = hall
+        self._buffer = b""
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while True:
+            head, blank, rest = self._buffer.partition(b"\r\n\r\n")
+            length = content_length(head)
+            if not blank or len(rest) < length:
+                return
+            self._buffer = rest[length:]
+            self._respond(head)
+
+    def _respond(self, head: bytes) -> None:
+        path = head.split(b" ", 2)[1]
+        if path.startswith(b"/hold/"):
+            self._hall.enter(self._transport, int(path[6:]))
+            return
+        self._transport.write(ANSWERS.get(path, NOT_FOUND))
+        if b"\r\nconnection: close" in head.lower():
+            self._transport.close()
+
+
+def content_length(head: bytes) -> int:
+    _, name, value = head.lower().partition(b"\r\ncontent-length:")
+    return int(value.split(b"\r\n", 1)[0]) if name else 0
+
+
+def allow_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def serve(directory: Path) -> None:
+    allow_descriptors()
+    loop = asyncio.get_running_loop()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(directory / "server.pem")
+    hall = Hall()
+    plain = await loop.create_server(lambda: ServerProtocol(hall), HOST, 0, backlog=4096)
+    secure = await loop.create_server(lambda: ServerProtocol(hall), HOST, 0, backlog=4096, ssl=tls)
+    ports = [server.sockets[0].getsockname()[1] for server in (plain, secure)]
+    print(json.dumps({"tcp": ports[0], "tls": ports[1]}), flush=True)
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    await stdin.read()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(Path(sys.argv[1])))

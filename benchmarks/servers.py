@@ -1,0 +1,93 @@
+"""The server of a run: nginx where it is installed, else the bundled one. Always a process of its own, on loopback."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from benchmarks.launch import command
+from benchmarks.nginx import Nginx, free_port, nginx_program, running
+from benchmarks.server import HOST, JSON_BODY, MIB
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NGINX_HTTP = """
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 3600s;
+    keepalive_requests 1000000000;
+    ssl_certificate {directory}/server.pem;
+    ssl_certificate_key {directory}/server.pem;
+    ssl_session_cache shared:bench:1m;
+    server {
+        listen LISTEN_TCP backlog=4096;
+        listen LISTEN_TLS ssl backlog=4096;
+        location = /json { return 200 'JSON_BODY'; }
+        location = /post { return 200 'JSON_BODY'; }
+        location = /mib { root {directory}; default_type application/octet-stream; }
+    }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    kind: str
+    tcp: int
+    tls: int
+    ca_file: str
+
+    def url(self, path: str, tls: bool) -> str:
+        return f"https://{HOST}:{self.tls}{path}" if tls else f"http://{HOST}:{self.tcp}{path}"
+
+
+def make_certificates(directory: Path) -> str:
+    """Write server.pem and ca.pem; the path of the latter."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(HOST, "localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    return str(directory / "ca.pem")
+
+
+def choose(wanted: str) -> str:
+    """`auto` is nginx where it is installed."""
+    return ("nginx" if nginx_program() else "bundled") if wanted == "auto" else wanted
+
+
+@contextlib.contextmanager
+def nginx_server(directory: Path, core: int | None) -> Iterator[Addresses]:
+    ca_file = make_certificates(directory)
+    (directory / "mib").write_bytes(b"\0" * MIB)
+    tcp, tls = free_port(), free_port()
+    http = NGINX_HTTP.replace("LISTEN_TCP", f"{HOST}:{tcp}").replace("LISTEN_TLS", f"{HOST}:{tls}")
+    with running(Nginx(directory, http.replace("JSON_BODY", JSON_BODY.decode()), (tcp, tls), core)):
+        yield Addresses("nginx", tcp, tls, ca_file)
+
+
+@contextlib.contextmanager
+def bundled_server(directory: Path, core: int | None) -> Iterator[Addresses]:
+    ca_file = make_certificates(directory)
+    process = subprocess.Popen(
+        command(core, [sys.executable, "-m", "benchmarks.server", str(directory)]),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the bundled server ended with the status {process.wait()}")
+        yield Addresses("bundled", ca_file=ca_file, **json.loads(line))
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(10)
+
+
+SERVERS = {"nginx": nginx_server, "bundled": bundled_server}
