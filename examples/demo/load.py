@@ -1,0 +1,134 @@
+"""Makes the calls and keeps count."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import keepwarm
+
+# A server that refuses everything is not asked thousands of times.
+GIVE_UP_AFTER = 50
+NUMBERS = 100
+POST_BODY = b'{"item":7,"amount":2,"pad":"' + b"x" * 200 + b'"}'
+TIME_LIMIT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `number` is what the JSON answer must repeat; None: any body will do."""
+
+    url: str
+    number: int | None = None
+    body: bytes | None = None
+
+    def complaint(self, status: int, content: bytes) -> str | None:
+        """What is wrong with the answer; None when nothing is."""
+        if status >= 400:
+            return f"status {status}"
+        if self.number is not None and json.loads(content)["number"] != self.number:
+            return f"the answer to call {self.number} belongs to another call"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One endpoint: its name for people, its base URL, the calls that are made to it in turn."""
+
+    name: str
+    base: str
+    calls: tuple[Call, ...]
+
+    @classmethod
+    def numbered(cls, name: str, base: str, post: bool) -> Self:
+        body = POST_BODY if post else None
+        return cls(name, base, tuple(Call(f"{base}/items/{number}", number, body) for number in range(NUMBERS)))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of the calls of one row. `cpu` and `wall` are seconds, `sockets` and so on are of the whole row."""
+
+    name: str
+    took: list[float] = field(default_factory=list)
+    failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    cpu: float = 0.0
+    wall: float = 0.0
+    sockets: int = 0
+    leases: int = 0
+    reused: int = 0
+
+    @property
+    def calls(self) -> int:
+        return len(self.took) + self.failed
+
+    def fail(self, why: str) -> None:
+        self.failed += 1
+        self.failures[why] += 1
+
+    def percentile(self, share: float) -> float | None:
+        """Seconds within which `share` of the calls were answered; None before the first answer."""
+        ordered = sorted(self.took)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
+
+    @classmethod
+    def total(cls, name: str, rows: "list[Tally]") -> Self:
+        row = cls(name)
+        for other in rows:
+            row.took += other.took
+            row.failures += other.failures
+            for key in ("failed", "cpu", "wall", "sockets", "leases", "reused"):
+                setattr(row, key, getattr(row, key) + getattr(other, key))
+        return row
+
+
+class Load:
+    """The calls of one row after the other, through one session. `rows` grows while they run."""
+
+    def __init__(self, session: keepwarm.ClientSession, callers: int) -> None:
+        self._session = session
+        self._callers = callers
+        self.rows: list[Tally] = []
+
+    async def run(self, name: str, targets: list[Target], calls: int) -> None:
+        """`calls` calls to each target, all targets at once, `callers` at a time for each."""
+        row = Tally(name)
+        self.rows.append(row)
+        before = self._session.connector.stats().total
+        cpu, wall = time.process_time(), time.perf_counter()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for target in targets:
+                    left = iter(range(calls))
+                    for _ in range(min(self._callers, calls)):
+                        group.create_task(self._caller(target, left, row))
+        finally:
+            row.cpu, row.wall = time.process_time() - cpu, time.perf_counter() - wall
+            after = self._session.connector.stats().total
+            row.sockets = after.dials - before.dials
+            row.leases = after.leases - before.leases
+            row.reused = after.reused - before.reused
+
+    async def _caller(self, target: Target, left: Iterator[int], row: Tally) -> None:
+        for turn in left:
+            if row.failed >= GIVE_UP_AFTER:
+                return
+            call = target.calls[turn % len(target.calls)]
+            began = time.perf_counter()
+            try:
+                complaint = await self._make(call)
+            except (keepwarm.ClientError, OSError, ValueError) as exc:
+                complaint = f"{type(exc).__name__}: {exc}"
+            if complaint is None:
+                row.took.append(time.perf_counter() - began)
+            else:
+                row.fail(complaint)
+
+    async def _make(self, call: Call) -> str | None:
+        method = "GET" if call.body is None else "POST"
+        async with self._session.request(method, call.url, data=call.body) as response:
+            return call.complaint(response.status, await response.read())

@@ -1,0 +1,1 @@
+"""Against servers that others wrote. Run by ``make real``, which installs them."""

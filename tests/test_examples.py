@@ -1,0 +1,161 @@
+"""Every example does what its first lines say, against a server on loopback."""
+
+import asyncio
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from examples import first_call, many_endpoints, streaming, tls_pinning
+from examples.demo.load import GIVE_UP_AFTER, Tally
+from examples.demo.options import URL_CALLS, parse
+from examples.demo.screen import Style, share, summary
+from tests.support.certificates import authority, der, leaf, server_context
+from tests.support.http1 import Request, chunked, response
+from tests.support.server import ScriptedServer, answering
+
+pytestmark = pytest.mark.asyncio
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+TESTED = {first_call, many_endpoints, streaming, tls_pinning}
+DEMO_SECONDS = 40.0
+
+
+async def test_every_example_is_tested() -> None:
+    """A program that is added to examples/ is added here."""
+    tested = {Path(str(module.__file__)).name for module in TESTED}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested | {"__init__.py"}
+
+
+async def test_first_call(capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints the status, the type and the text of the answer."""
+    answer = response(body="grüß dich".encode(), headers=[("Content-Type", "text/plain; charset=utf-8")])
+    async with ScriptedServer(answering(lambda _: answer)) as server:
+        await first_call.main(server.url("/hello"))
+    assert capsys.readouterr().out == "200 text/plain; charset=utf-8\ngrüß dich\n"
+    assert [request.target for request in server.requests] == ["/hello"]
+
+
+async def test_many_endpoints(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each endpoint gets its calls over at most four sockets, and the numbers shown are the server's too."""
+    async with ScriptedServer() as one, ScriptedServer() as two:
+        await many_endpoints.main(one.url("/a"), two.url("/b"))
+        shown = capsys.readouterr().out
+        assert "100 calls, 100 with status 200\n" in shown
+        for server in (one, two):
+            assert len(server.requests) == 50
+            assert server.accepted <= 4
+            assert f"http://127.0.0.1:{server.port}: 50 calls over {server.accepted} sockets" in shown
+
+
+async def test_tls_pinning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The right pin connects; with a wrong one the server never sees a request."""
+    ca_file = tmp_path / "ca.pem"
+    authority().cert_pem.write_to_path(str(ca_file))
+    pin = hashlib.sha256(der(leaf())).hexdigest()
+    async with ScriptedServer(ssl=server_context()) as server:
+        assert await tls_pinning.main(server.url(), pin, str(ca_file))
+        assert not await tls_pinning.main(server.url(), "00" * 32, str(ca_file))
+        assert len(server.requests) == 1
+    assert capsys.readouterr().out == (
+        f"the pin matches; status 200\nnothing was sent: 127.0.0.1:{server.port} has the certificate {pin}\n"
+    )
+
+
+async def test_streaming(capsys: pytest.CaptureFixture[str]) -> None:
+    """It reports the size and the hash of the whole download, and its upload arrives whole."""
+    pieces = [bytes([number]) * 10_000 for number in range(30)]
+
+    def respond(request: Request) -> bytes:
+        return chunked(pieces) if request.method == "GET" else response("201 Created")
+
+    async with ScriptedServer(answering(respond)) as server:
+        await streaming.main(server.url("/data"))
+    digest = hashlib.sha256(b"".join(pieces)).hexdigest()
+    assert capsys.readouterr().out == (f"downloaded 300000 bytes, SHA-256 {digest}\nuploaded in chunks, status 201\n")
+    assert server.requests[1].body == b"".join(b"line %d\n" % number for number in range(1000))
+    assert server.requests[1].is_chunked
+
+
+async def run_demo(*arguments: str) -> tuple[int, str, str]:
+    """(exit status, standard output, standard error) of the demo in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "examples.demo",
+        *arguments,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), DEMO_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_demo_with_its_own_servers() -> None:
+    """A small run answers every call and says so; the sockets are those that the limit allows."""
+    status, out, err = await run_demo("--calls", "1000", "--limit", "3")
+    assert (status, err) == (0, "")
+    assert "All 1,000 calls were answered" in out
+    rows = [line.split() for line in out.splitlines() if line.strip().startswith(("GET", "POST", "all", "total"))]
+    calls = [int(row[-9].replace(",", "")) for row in rows]
+    sockets = [int(row[-3]) for row in rows]
+    assert calls == [100, 100, 100, 100, 100, 500, 1000]
+    assert all(1 <= opened <= 3 for opened in sockets[:5])
+    assert sockets[5] <= 3 * 5 - sum(sockets[:5])  # what is warm already is not opened again
+    assert sockets[6] == sum(sockets[:6])
+
+
+async def test_demo_with_a_url() -> None:
+    """With a URL the calls go there, eight at a time."""
+    async with ScriptedServer() as server:
+        status, out, err = await run_demo(server.url("/x"), "--calls", "200")
+        assert (status, err) == (0, "")
+        assert len(server.requests) == 200
+        assert server.accepted <= 8
+    assert "All 200 calls were answered" in out
+
+
+async def test_demo_fails_when_a_call_fails() -> None:
+    """A server that answers 503 makes the exit status 1, and is not asked for ever."""
+    async with ScriptedServer(answering(lambda _: response("503 Service Unavailable"))) as server:
+        status, out, _ = await run_demo(server.url("/x"), "--calls", "500")
+        assert status == 1
+        assert GIVE_UP_AFTER <= len(server.requests) < 2 * GIVE_UP_AFTER
+    assert "x status 503" in out
+
+
+def test_demo_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """Defaults are gentle to somebody's own server; nonsense is refused."""
+    own = parse(["https://example.org/"])
+    assert (own.calls, own.callers) == (URL_CALLS, 8)
+    for wrong in (["ftp://x/"], ["--calls", "0"], ["--insecure", "--ca-file", "x", "https://x/"]):
+        with pytest.raises(SystemExit) as caught:
+            parse(wrong)
+        assert caught.value.code == 2
+    assert "URL must begin with http://" in capsys.readouterr().err
+
+
+def test_a_share_is_never_rounded_up() -> None:
+    """Only all of them are 100 %."""
+    assert share(10, 10) == "100 %"
+    assert share(99_999, 100_000) == "99.99 %"
+    assert share(0, 0) == "-"
+
+
+def test_the_summary_names_what_failed() -> None:
+    """Failures are counted by their reason, and a row without answers has no latency."""
+    row = Tally("GET x", wall=1.0, cpu=0.5)
+    row.fail("status 500")
+    row.fail("status 500")
+    text = "\n".join(summary([row], Style(terminal=False)))
+    assert "2 of 2 calls failed:" in text
+    assert "2 x status 500" in text
