@@ -80,7 +80,9 @@ def _normalise_name(host: str) -> str:
     if name.endswith("."):
         name = name[:-1]
     if not name or len(name) > 253 or not _HOST_NAME.fullmatch(name) or ".." in name:
-        raise InvalidURL(f"host {host!r} is not a legal host name (RFC 1123: letters, digits, hyphens, at most 253 bytes)")
+        raise InvalidURL(
+            f"host {host!r} is not a legal host name (RFC 1123: letters, digits, hyphens, at most 253 bytes)"
+        )
     last = name.rpartition(".")[2]
     if last.isdigit() or (last[:2] == "0x" and all(c in "0123456789abcdef" for c in last[2:])):
         raise InvalidURL(f"host {host!r} looks like an address in a legacy numeric form; write all four octets")

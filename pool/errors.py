@@ -38,6 +38,8 @@ def printable(data: bytes | str, limit: int = PRINTABLE_LIMIT) -> str:
 def _rebuild(cls: type["ClientError"], args: tuple[Any, ...], state: dict[str, Any]) -> "ClientError":
     error = cls.__new__(cls, *args)
     error.args = args
+    if isinstance(error, OSError):
+        OSError.__init__(error, *args)  # sets errno and strerror
     error.__dict__.update(state)
     return error
 
@@ -74,6 +76,10 @@ class ClientConnectionError(ClientError):
 
 class ClientOSError(ClientConnectionError, OSError):
     """The operating system refused or ended the connection; `errno` and `strerror` as in OSError."""
+
+    def __str__(self) -> str:
+        # OSError would put "[Errno 111]" in front of a text that is whole without it (F-19).
+        return str(self.strerror) if self.strerror is not None else super().__str__()
 
 
 class ConnectError(ClientOSError):
@@ -130,7 +136,9 @@ class FingerprintMismatch(ClientConnectionError):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
+        return (
+            f"<{type(self).__name__} expected={self.expected!r} got={self.got!r} host={self.host!r} port={self.port!r}>"
+        )
 
 
 class ProxyConnectionError(ClientConnectionError):

@@ -49,6 +49,16 @@ TABLE: Final[tuple[tuple[int, ...], ...]] = (
 )  # fmt: skip
 
 
+def _from(event: int) -> tuple[int, ...]:
+    """The column of one event, for the two transitions that every call makes: an index instead of a call. Where the
+    table has no answer it holds a number that no table row exists for, so that a fault cannot go on unseen."""
+    return tuple(row[event] if row[event] >= 0 else 99 for row in TABLE)
+
+
+LEASE_FROM: Final = _from(LEASE)
+RELEASE_FROM: Final = _from(RELEASE)
+
+
 class IllegalTransition(AssertionError):
     """An event that the table does not allow: a fault of keepwarm, never of the caller or the peer."""
 

@@ -1,0 +1,1 @@
+"""The pool: who gets which connection, and everything below HTTP."""

@@ -1,0 +1,251 @@
+"""Channel: one physical connection, an asyncio.Protocol over one transport.
+
+A channel knows its state (see `states`) and how to write, to stop, and to answer the pool's two questions: may you be
+leased (`stale`), may you be kept (`is_reusable`). What the bytes mean is a subclass's business. Bytes that arrive
+while nobody holds the channel belong to no request: they poison it (law 6).
+"""
+
+import asyncio
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from keepwarm.pool import states
+from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.errors import ClientOSError
+
+# The answer of `stale` for a TLS channel whose socket has unread bytes. They may be a session ticket, which is no
+# reason to drop it, or an alert, which is: one turn of the loop tells.
+UNREAD = "unread"
+
+
+class ChannelOwner(Protocol):
+    """What a channel tells the pool, and the pool's clock."""
+
+    clock: Clock
+
+    def release(self, channel: "Channel") -> None: ...
+
+    def close_channel(self, channel: "Channel", reason: str, *, politely: bool = True) -> None: ...
+
+    def retire(self, channel: "Channel", reason: str) -> None: ...
+
+    def channel_lost(self, channel: "Channel", reason: str) -> None: ...
+
+
+class Channel(asyncio.Protocol):
+    """One connection. Made by the dialler; leased, kept and closed by its pool alone.
+
+    `uses` counts leases. `idle_hint` is how many seconds the peer said it keeps the connection idle, `uses_left` how
+    many more requests it said it serves. `retiring` is the reason why the channel will not be kept, once there is
+    one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "deadline",
+        "endpoint",
+        "has_unread",
+        "home",
+        "idle_hint",
+        "idle_since",
+        "is_tls",
+        "is_write_paused",
+        "loop",
+        "owner",
+        "reader",
+        "retiring",
+        "state",
+        "sweep_at",
+        "transport",
+        "uses",
+        "uses_left",
+        "write_waiters",
+    )
+
+    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+        self.endpoint = endpoint
+        self.loop = loop
+        self.state = states.CONNECTING
+        self.transport: asyncio.Transport | None = None
+        self.owner: ChannelOwner | None = None
+        self.home: EndpointPool | None = None
+        self.deadline = NEVER
+        self.sweep_at = NEVER
+        self.uses = 0
+        self.uses_left: int | None = None
+        self.idle_hint: float | None = None
+        self.idle_since = 0.0
+        self.retiring: str | None = None
+        self.is_tls = False
+        self.is_write_paused = False
+        self.write_waiters: list[asyncio.Future[None]] = []
+        self.reader: asyncio.StreamReader | None = None
+        self.has_unread: Callable[[int], object] | None = None
+
+    # What the pool asks
+
+    def stale(self, now: float) -> str | None:
+        """Why this idle channel must not be leased, or None. Costs one poll(2): bytes or a FIN that the loop has not
+        read yet lie in the kernel only."""
+        if now >= self.deadline:
+            return "idle"
+        if self.retiring is not None:
+            return self.retiring
+        has_unread = self.has_unread
+        if has_unread is not None and has_unread(0):
+            return UNREAD if self.is_tls else self._what_is_unread()
+        return None
+
+    def _what_is_unread(self) -> str:
+        """A FIN or bytes? Both end the channel; the books tell them apart."""
+        if self.transport is None:
+            return "error"
+        try:
+            with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as copy:
+                return "stray_bytes" if copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) else "peer_fin"
+        except OSError:
+            return "error"
+
+    def is_reusable(self) -> bool:
+        """Whether the channel may go back to the idle ones, now that its lease ends."""
+        return self.retiring is None and (self.uses_left is None or self.uses_left > 0)
+
+    # What the pool commands
+
+    def close_transport(self) -> None:
+        """Close politely: what is written still goes out, TLS says goodbye. The clock bounds how long that may take."""
+        self._end(politely=True)
+
+    def abort_transport(self) -> None:
+        """Close now."""
+        self._end(politely=False)
+
+    def _end(self, *, politely: bool) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        try:
+            if politely:
+                transport.close()
+            else:
+                transport.abort()
+        except RuntimeError:
+            # The loop is closed: its sockets went with it, or go when the transport is collected.
+            if not self.loop.is_closed():
+                raise
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.is_tls = transport.get_extra_info("ssl_object") is not None
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN)
+            self.has_unread = poll.poll
+
+    def data_received(self, data: bytes) -> None:
+        if self.reader is not None:
+            self.reader.feed_data(data)
+        else:
+            self.stray_bytes()
+
+    def stray_bytes(self) -> None:
+        """The peer spoke out of turn."""
+        if self.state == states.IDLE and self.owner is not None:
+            self.owner.retire(self, "stray_bytes")
+        elif self.retiring is None:
+            self.retiring = "stray_bytes"
+
+    def eof_received(self) -> bool | None:
+        if self.reader is not None:
+            self.reader.feed_eof()
+        if self.retiring is None:
+            self.retiring = "peer_fin"
+        if self.state == states.IDLE and self.owner is not None:
+            self.owner.retire(self, "peer_fin")
+        return None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.has_unread = None
+        if self.reader is not None and not self.reader.at_eof():
+            if exc is None:
+                self.reader.feed_eof()
+            elif isinstance(exc, Exception):
+                self.reader.set_exception(exc)
+        self.is_write_paused = False
+        self._wake_writers(exc or ConnectionResetError("the connection is closed"))
+        reason = self.retiring or ("peer_fin" if exc is None else "error")
+        if self.owner is not None:
+            self.owner.channel_lost(self, reason)
+        elif self.state != states.CLOSED:
+            self.state = states.step(self.state, states.LOST)
+            self.retiring = reason
+
+    # Writing
+
+    def pause_writing(self) -> None:
+        self.is_write_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_write_paused = False
+        self._wake_writers(None)
+
+    def _wake_writers(self, error: BaseException | None) -> None:
+        waiters, self.write_waiters = self.write_waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write without waiting. Raises ClientOSError when the connection is closed."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ClientOSError(
+                f"cannot write to {self.endpoint}: the connection is closed",
+                endpoint=self.endpoint,
+                phase="send",
+                reused=self.uses > 1,
+            )
+        transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more. Raises what ended the connection; cancelling leaves no trace."""
+        if not self.is_write_paused:
+            return
+        waiter = self.loop.create_future()
+        self.write_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self.write_waiters:
+                self.write_waiters.remove(waiter)
+
+    # Time
+
+    def on_deadline(self, now: float) -> None:
+        if self.state == states.IDLE and self.owner is not None:
+            self.owner.retire(self, "idle")
+        elif self.state == states.CLOSING:
+            self.abort_transport()
+        elif self.state == states.LEASED:
+            self.lease_deadline(now)
+
+    def lease_deadline(self, now: float) -> None:
+        """The deadline that the holder set has passed."""
+
+    def pool_closed(self) -> None:
+        """The pool is closing while somebody holds this channel; the transport is aborted next."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint} {states.STATE_NAMES[self.state]} uses={self.uses}>"

@@ -1,0 +1,288 @@
+"""BaseConnector: the options of a pool, and the pool that is made of them at the first connect."""
+
+import asyncio
+import os
+import sys
+import traceback
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Generator
+from http.cookies import SimpleCookie
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import Clock
+from keepwarm.pool.connection import Connection
+from keepwarm.pool.dial import Connect, DialRequest
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.errors import PoolClosedError
+from keepwarm.pool.keepalive import Keepalive
+from keepwarm.pool.limits import Limits, check_seconds
+from keepwarm.pool.pool import ChannelFactory, Pool
+from keepwarm.pool.stats import PoolStats
+
+
+class HasEndpoint(Protocol):
+    """What `connect` needs of a request."""
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+
+class Closing:
+    """What ``close()`` returns. The closing is done already; awaiting this waits until every socket is gone."""
+
+    __slots__ = ("_wait",)
+
+    def __init__(self, wait: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._wait = wait
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        if self._wait is not None:
+            yield from self._wait().__await__()
+
+
+class BaseConnector:
+    """Base class for all connectors (reference: BaseConnector; rows F-01..F-19).
+
+    All parameters are keyword-only. `conn_timeout`: seconds for one dial: lookup, TCP, proxy and TLS together; 0 or
+    None, the default, means no limit. `keepalive_timeout`: seconds that a released connection may lie idle, default
+    30; 0 or None keeps it for ever. `limit`: connections per (host, port, is_ssl), every open socket counted; None,
+    the default, is no limit. `force_close`: close each connection when it is released. `share_cookies`: deprecated.
+    `loop`: the event loop; by default the one that runs at the first connect.
+
+    Extensions: `limit_total` bounds the connections to all endpoints, `max_waiting` the callers that wait for one
+    endpoint, `pool_timeout` the seconds that each may wait for the limit; None, the default, is no bound.
+
+    Constructing one needs no running loop. It may be used from one loop and thread only: anything else raises
+    RuntimeError before any I/O. Raises TypeError or ValueError for an option of the wrong type or range.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_timeout: float | None = None,
+        keepalive_timeout: float | None = 30,
+        limit: int | None = None,
+        share_cookies: bool = False,
+        force_close: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        limit_total: int | None = None,
+        max_waiting: int | None = None,
+        pool_timeout: float | None = None,
+    ) -> None:
+        self._closed = True  # until every option is checked: a half-made connector has nothing to warn about
+        self._limits = Limits(limit, limit_total, max_waiting, pool_timeout)
+        self._keepalive = Keepalive(keepalive_timeout, bool(force_close))
+        self._conn_timeout = check_seconds("conn_timeout", conn_timeout)
+        if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
+            raise TypeError(f"loop must be an asyncio event loop or None, got {loop!r}")
+        if share_cookies:
+            warnings.warn(
+                "share_cookies is deprecated: let ClientSession handle cookies", DeprecationWarning, stacklevel=2
+            )
+        self._share_cookies = bool(share_cookies)
+        self._wanted_loop = loop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: Pool | None = None
+        self._channel_factory: ChannelFactory | None = None
+        self._source = traceback.extract_stack(sys._getframe(1)) if loop is not None and loop.get_debug() else None
+        #: The cookies that ``share_cookies=True`` collects (F-06).
+        self.cookies: SimpleCookie = SimpleCookie()
+        self._closed = False
+        _connectors.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """True once the connector is closed (F-09)."""
+        return self._closed
+
+    @property
+    def force_close(self) -> bool:
+        """Whether connections are closed on release (F-10)."""
+        return self._keepalive.force_close
+
+    @property
+    def limit(self) -> int | None:
+        """The limit for connections to one endpoint (F-11)."""
+        return self._limits.per_endpoint
+
+    @property
+    def limits(self) -> Limits:
+        """All limits, as one value."""
+        return self._limits
+
+    @property
+    def keepalive_timeout(self) -> float | None:
+        """Seconds that a released connection may lie idle; None: for ever."""
+        return self._keepalive.idle_timeout
+
+    @property
+    def conn_timeout(self) -> float | None:
+        """Seconds for one dial; None: no limit."""
+        return self._conn_timeout
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that the connector was given or is bound to; None before the first connect."""
+        return self._loop or self._wanted_loop
+
+    def update_cookies(self, cookies: Any) -> None:
+        """Merge cookies (a mapping or pairs) into `cookies` (F-06)."""
+        self.cookies.update(cookies)
+
+    # The pool
+
+    def speak(self, channel_factory: ChannelFactory) -> None:
+        """Say what protocol the connections speak. One connector speaks one; raises RuntimeError for a second."""
+        if self._channel_factory not in (None, channel_factory):
+            raise RuntimeError(f"this connector speaks {self._channel_factory!r} already, not {channel_factory!r}")
+        self._channel_factory = channel_factory
+        if self._pool is not None:
+            self._pool.channel_factory = channel_factory
+
+    def pool(self) -> Pool:
+        """The pool, bound to the running loop. Raises PoolClosedError after close, RuntimeError from another loop or
+        thread, or from outside a coroutine."""
+        if asyncio.get_running_loop() is self._loop and self._pool is not None:
+            return self._pool
+        return self._bind(asyncio.get_running_loop())
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> Pool:
+        if self._closed:
+            raise PoolClosedError("the connector is closed; make a new one", phase="wait")
+        wanted = self._loop or self._wanted_loop
+        if wanted is not None and wanted is not loop:
+            raise RuntimeError(
+                f"this connector belongs to {wanted!r} and cannot be used from {loop!r}: use one connector (and "
+                "session) for each event loop and thread"
+            )
+        self._loop = loop
+        clock = Clock(loop)
+        self._pool = Pool(
+            loop,
+            clock,
+            _weak_connect(weakref.WeakMethod(self._create_connection)),
+            self._channel_factory or Channel,
+            limits=self._limits,
+            keepalive=self._keepalive,
+            conn_timeout=self._conn_timeout,
+        )
+        self._bound(loop, clock)
+        return self._pool
+
+    def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        """For subclasses: make what belongs to one loop. Called once, before the first dial."""
+
+    def _release_resources(self) -> None:
+        """For subclasses: give back, synchronously, what `_bound` made. Called once, by close()."""
+
+    async def connect(self, request: HasEndpoint) -> Connection:
+        """A connection from the pool, or a new one; waits while the limit is exhausted (F-13).
+
+        Raises what `Pool.acquire` raises. A caller that is cancelled keeps nothing.
+        """
+        pool = self.pool()
+        return Connection(pool, await pool.acquire(request.endpoint))
+
+    async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """Make the connection that `req` asks for: (transport, the protocol made by ``req.channel_factory()``).
+
+        Subclasses override it (F-14). It is cancelled when nobody wants the connection any more or conn_timeout is
+        over, and must leave no open socket then.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to connect: override _create_connection")
+
+    def stats(self) -> PoolStats:
+        """The pool's numbers of this moment; all zero before the first connect."""
+        return PoolStats() if self._pool is None else self._pool.stats()
+
+    # The end
+
+    def close(self) -> Closing:
+        """Close all connections, idle and leased, and fail those who wait (F-12). Idempotent.
+
+        The work is done at call time; awaiting what it returns waits until every socket is gone.
+        """
+        pool = self._pool
+        if not self._closed:
+            self._closed = True
+            if pool is not None:
+                pool.close()
+            self._release_resources()
+        return Closing(None if pool is None else pool.wait_closed)
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: forget the parent's sockets without touching them, and start clean (FAULTS L08, L09).
+
+        Closing them here would write to connections, and change event-loop registrations, that the parent owns.
+        """
+        if self._pool is not None:
+            _abandoned.append((self._pool, self._loop))
+        self._pool = None
+        self._loop = None
+        self._wanted_loop = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        pool, loop = self._pool, self._loop
+        if pool is None or loop is None or not pool.open:
+            return
+        connections = pool.open
+        self.close()
+        warnings.warn(
+            f"Unclosed connector {self!r} with {connections} connections", ResourceWarning, source=self, stacklevel=1
+        )
+        context: dict[str, Any] = {"connector": self, "connections": connections, "message": "Unclosed connector"}
+        if self._source is not None:
+            context["source_traceback"] = self._source
+        if not loop.is_closed():
+            loop.call_exception_handler(context)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'closed' if self._closed else 'open'} limit={self.limit}>"
+
+
+def _weak_connect(method: "weakref.WeakMethod[Any]") -> Connect:
+    """The loop keeps sockets, sockets keep their pool: were the pool to keep the connector, none that is forgotten
+    would ever be collected, and nobody would be told."""
+
+    async def connect(request: DialRequest, /) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        create_connection = method()
+        if create_connection is None:
+            raise PoolClosedError(f"cannot dial {request.endpoint}: the connector is gone", endpoint=request.endpoint)
+        made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await create_connection(request)
+        return made
+
+    return connect
+
+
+_connectors: "weakref.WeakSet[BaseConnector]" = weakref.WeakSet()
+# What a forked child inherits and must neither use nor collect: collecting a transport closes it.
+_abandoned: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    for connector in list(_connectors):
+        connector.abandon_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,89 @@
+"""DialRequest: one connection that is wanted, and how far it has got. Dial: the pool's hold on the making of it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from keepwarm.pool.clock import NEVER
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.errors import ConnectTimeoutError
+
+if TYPE_CHECKING:
+    from keepwarm.pool.channel import Channel
+
+
+class DialRequest:
+    """What a connector's ``_create_connection`` is given.
+
+    `host`, `port` and `ssl` say where to (reference: the *req* argument). Whoever dials keeps `phase` ("resolve",
+    "connect" or "tls") up to date and appends (address, outcome) to `attempts`, so that a dial that is cut off by
+    conn_timeout can say where it was. `channel_factory()` makes the protocol object to hand to the transport.
+    """
+
+    __slots__ = ("attempts", "channel_factory", "endpoint", "phase")
+
+    def __init__(self, endpoint: Endpoint, channel_factory: "Callable[[], Channel]") -> None:
+        self.endpoint = endpoint
+        self.channel_factory = channel_factory
+        self.phase = "resolve"
+        self.attempts: list[tuple[str, str]] = []
+
+    @property
+    def host(self) -> str:
+        return self.endpoint.host
+
+    @property
+    def port(self) -> int:
+        return self.endpoint.port
+
+    @property
+    def ssl(self) -> bool:
+        return self.endpoint.is_ssl
+
+    def __repr__(self) -> str:
+        return f"<DialRequest {self.endpoint} in {self.phase}>"
+
+
+class Dial:
+    """A dial under way holds a slot from its first moment. `cut_off` is why it was cancelled, if it was."""
+
+    __slots__ = ("cut_off", "deadline", "home", "request", "started", "sweep_at", "task")
+
+    def __init__(self, home: EndpointPool, request: DialRequest, started: float) -> None:
+        self.home = home
+        self.request = request
+        self.started = started
+        self.task: asyncio.Task[None] | None = None
+        self.cut_off: str | None = None
+        self.deadline = NEVER
+        self.sweep_at = NEVER
+
+    def cancel(self, why: str) -> None:
+        """Stop the dial: its task closes its sockets and then gives the slot back."""
+        if self.cut_off is None and self.task is not None:
+            self.cut_off = why
+            self.task.cancel()
+
+    def on_deadline(self, now: float) -> None:
+        self.cancel("timeout")
+
+    def timeout_error(self, seconds: float) -> ConnectTimeoutError:
+        request = self.request
+        endpoint = request.endpoint
+        tried = "; ".join(f"{address}: {outcome}" for address, outcome in request.attempts)
+        return ConnectTimeoutError(
+            f"Connection timeout to host {endpoint.host}:{endpoint.port} ssl:{endpoint.is_ssl} [still in the phase "
+            f"{request.phase!r} after conn_timeout={seconds:g} s]"
+            + (f" tried {tried}." if tried else " no address was tried.")
+            + " Check that the host is reachable, or raise conn_timeout",
+            endpoint=endpoint,
+            phase=request.phase,
+            reused=False,
+        )
+
+
+class Connect(Protocol):
+    """Makes one connection: a connector's ``_create_connection``."""
+
+    async def __call__(self, request: DialRequest, /) -> tuple[asyncio.Transport, asyncio.BaseProtocol]: ...

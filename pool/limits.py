@@ -1,0 +1,46 @@
+"""Limits: how many connections, how many waiting, for how long."""
+
+from dataclasses import dataclass
+
+
+def check_count(name: str, value: int | None) -> int | None:
+    """None (no limit) or a whole number of at least 1. Raises TypeError or ValueError that names the option."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, or None for no limit, got {value!r}")
+    return value
+
+
+def check_seconds(name: str, value: float | None) -> float | None:
+    """None (no limit) for None and 0, else a positive number of seconds. Raises TypeError or ValueError by name."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, got {value!r}")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be 0 or None for no limit, or a positive number of seconds, got {value!r}")
+    return float(value) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a pool may hold. None means no limit; every open socket counts, dials and goodbyes included.
+
+    `per_endpoint` bounds the sockets of one (host, port, is_ssl); `total` bounds their sum. `max_waiting` bounds the
+    callers of one endpoint that wait without a dial of their own under way; the next one gets PoolFullError at once.
+    `pool_timeout` is how many seconds a caller waits for its turn before PoolTimeoutError.
+    """
+
+    per_endpoint: int | None = None
+    total: int | None = None
+    max_waiting: int | None = None
+    pool_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        check_count("limit", self.per_endpoint)
+        check_count("limit_total", self.total)
+        check_count("max_waiting", self.max_waiting)
+        object.__setattr__(self, "pool_timeout", check_seconds("pool_timeout", self.pool_timeout))
