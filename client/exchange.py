@@ -1,0 +1,136 @@
+"""Exchange: one request and its response in flight."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from keepwarm.client.body import StreamReader
+from keepwarm.client.head import ResponseHead
+from keepwarm.client.request import ClientRequest
+from keepwarm.client.upload import Upload
+from keepwarm.pool.clock import NEVER
+
+if TYPE_CHECKING:
+    from keepwarm.client.h1_channel import H1Channel
+
+# Draining the rest of a body that nobody wants (K4): worth it for what is on its way already, not for more.
+DRAIN_BYTES = 65536
+DRAIN_SECONDS = 0.1
+
+
+class Exchange:
+    """What the session waits on and the response reads from. Made by `H1Channel.send`.
+
+    `head_waiter` is done when the head is there, or with the error that ended the exchange. A small body that came
+    with its head is in `body`; any other goes through `stream`. `channel` is None from the moment the exchange is
+    over, one way or the other: whoever holds an exchange cannot touch the connection's next one.
+    """
+
+    __slots__ = (
+        "body",
+        "budget",
+        "channel",
+        "deadline",
+        "ended_waiter",
+        "error",
+        "head",
+        "head_waiter",
+        "is_truncated",
+        "last_read",
+        "read_timeout",
+        "request",
+        "reused",
+        "stream",
+        "trailers",
+        "upload",
+    )
+
+    def __init__(
+        self,
+        channel: "H1Channel",
+        request: ClientRequest,
+        head_waiter: "asyncio.Future[None]",
+        deadline: float,
+        read_timeout: float | None,
+    ) -> None:
+        self.channel: H1Channel | None = channel
+        self.request = request
+        self.head_waiter = head_waiter
+        self.deadline = deadline
+        self.read_timeout = read_timeout
+        self.reused = channel.uses > 1
+        self.last_read = 0.0
+        self.head: ResponseHead | None = None
+        self.body: bytes | None = None
+        self.stream: StreamReader | None = None
+        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
+        self.error: BaseException | None = None
+        self.upload: Upload | None = None
+        self.is_truncated = False
+        # Bytes that may still be thrown away; None while somebody wants the body.
+        self.budget: int | None = None
+        self.ended_waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.channel is None
+
+    def wake(self) -> None:
+        """The head is there."""
+        if not self.head_waiter.done():
+            self.head_waiter.set_result(None)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The connection has let go of the exchange. Tells everybody who waits; idempotent."""
+        if self.channel is None:
+            return
+        self.channel = None
+        self.error = error
+        upload, self.upload = self.upload, None
+        if upload is not None:
+            upload.stop()
+        if self.ended_waiter is not None and not self.ended_waiter.done():
+            self.ended_waiter.set_result(None)
+        if error is None:
+            if self.stream is not None:
+                self.stream.feed_eof()
+            return
+        if self.stream is not None:
+            self.stream.set_exception(error)
+        if not self.head_waiter.done():
+            self.head_waiter.set_exception(error)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Give up: the connection is closed now, at whatever point it is. Idempotent, synchronous."""
+        waiter = self.head_waiter
+        if waiter.done() and not waiter.cancelled():
+            waiter.exception()  # an error that arrived in the same turn counts as retrieved
+        elif error is None:
+            waiter.cancel()
+        if self.channel is not None:
+            self.channel.abort_exchange(error)
+
+    def release(self) -> None:
+        """Nobody wants the rest: drain what is small and at hand, else close the connection (K4)."""
+        channel = self.channel
+        if channel is None or self.budget is not None:
+            return
+        self.budget = DRAIN_BYTES
+        channel.drain_exchange(DRAIN_BYTES, DRAIN_SECONDS)
+
+    async def wait_ended(self) -> None:
+        """Wait until the connection is back in its pool or closed. Cancelling changes nothing."""
+        if self.channel is None:
+            return
+        if self.ended_waiter is None:
+            self.ended_waiter = self.channel.loop.create_future()
+        await asyncio.shield(self.ended_waiter)
+
+    def next_deadline(self) -> float:
+        """When the clock has to look at this exchange again."""
+        if self.read_timeout is None:
+            return self.deadline
+        return min(self.deadline, self.last_read + self.read_timeout)
+
+    @property
+    def has_deadline(self) -> bool:
+        return self.deadline < NEVER or self.read_timeout is not None

@@ -1,0 +1,387 @@
+"""HTTP/1.1 responses without I/O: bytes in, head and body out.
+
+A head is collected until its empty line and then judged whole, so that it makes no difference how it was cut up on
+its way (FAULTS F39, F50). llhttp, through httptools, proves its syntax with no leniency switched on; what it leaves
+open (versions, limits, several lengths, transfer codings) is decided here, from the same bytes. Most answers on one
+connection have the head of the answer before, byte by byte: an equal head has an equal meaning, and is not parsed
+again. Bodies of known length are counted; chunked ones go through llhttp.
+
+Two rules keep a connection from ever handing one answer's bytes to another request: a response is complete only when
+its framing says so, and one byte beyond it (`surplus`) ends the connection.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import httptools
+
+from keepwarm.client.chunked import ChunkedBody
+from keepwarm.client.errors import ClientPayloadError, ClientProtocolError, HeadTooLarge
+from keepwarm.client.head import CHUNKED, LENGTH, NO_BODY, UNTIL_EOF, ResponseHead
+from keepwarm.pool.errors import printable
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+MOST_INTERIM: Final = 16
+# A Content-Length of twenty digits is beyond any body that exists.
+MOST_LENGTH_DIGITS: Final = 19
+
+# What may not stand in an unfinished head either: then the verdict comes with the first bytes (FAULTS F33, F34, F37).
+_ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_LENGTH = re.compile(rb"[0-9]+")
+_HINT = re.compile(rb"(timeout|max)[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """The most that a head may have (K6). `status_line`, `line` and `block` in bytes, `fields` in field lines.
+
+    Trailers count against `block` and `fields` too. `overhead` is what chunk framing may add to a body, in bytes,
+    beyond 16 for each chunk and the body's own size.
+    """
+
+    status_line: int = 1024
+    line: int = 8192
+    block: int = 65536
+    fields: int = 128
+    overhead: int = 16384
+
+
+DEFAULT_LIMITS: Final = HeadLimits()
+
+
+class _Syntax:
+    """Hears from llhttp that the head is over."""
+
+    __slots__ = ("is_proved",)
+
+    def __init__(self) -> None:
+        self.is_proved = False
+
+    def on_headers_complete(self) -> None:
+        self.is_proved = True
+
+
+class ResponseParser:
+    """Parses the responses of one connection, one after the other.
+
+    `start` begins a response, `feed` takes what arrived, `feed_eof` says that no more will come. After a `feed`:
+    `head` is there or None, `body` holds the body bytes of this feed, `complete` and `surplus` say whether the
+    response is over and whether bytes were left. Raises ClientProtocolError (HeadTooLarge for the limits) or
+    ClientPayloadError; the parser is of no further use then.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_held",
+        "_interim",
+        "_is_head_request",
+        "_known",
+        "_limits",
+        "_line_start",
+        "_remaining",
+        "body",
+        "complete",
+        "got_continue",
+        "got_bytes",
+        "head",
+        "surplus",
+    )
+
+    def __init__(self, limits: HeadLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._known: ResponseHead | None = None
+        self._held = bytearray()
+        self._is_head_request = False
+        self.start("GET")
+
+    def start(self, method: str) -> None:
+        """A request was sent; what comes next answers it."""
+        self._is_head_request = method == "HEAD"
+        self._interim = 0
+        self._line_start = 0
+        self._remaining = 0
+        self._chunked: ChunkedBody | None = None
+        self.head: ResponseHead | None = None
+        self.body = b""
+        self.complete = False
+        self.surplus = False
+        self.got_bytes = False
+        self.got_continue = False
+
+    @property
+    def expected(self) -> int | None:
+        """Bytes that the body should have; None if only its end will tell."""
+        head = self.head
+        return head.length if head is not None and head.framing == LENGTH else None
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes of the body that are still to come; None if only its end will tell."""
+        head = self.head
+        return None if head is None or head.framing in (CHUNKED, UNTIL_EOF) else self._remaining
+
+    @property
+    def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The trailer fields, once the response is complete."""
+        return () if self._chunked is None else self._chunked.trailers
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived. See the class for what it leaves behind."""
+        if self.head is None:
+            self.got_bytes = True
+            known = self._known
+            if known is not None and not self._held and data.startswith(known.raw):
+                self._begin_body(known, data, known.size)
+            else:
+                self._feed_head(data)
+        elif self.complete:
+            self.surplus = True
+        elif self._chunked is not None:
+            self._feed_chunked(data)
+        elif self.head.framing == UNTIL_EOF:
+            self.body = data
+        else:
+            self._feed_counted(data)
+
+    def feed_eof(self) -> None:
+        """The peer will send no more. Raises ClientPayloadError if the body is cut short.
+
+        Without a head nothing is raised: whether that is a disconnect or worse is for the caller, who knows what
+        was sent.
+        """
+        self.body = b""
+        head = self.head
+        if head is None or self.complete:
+            return
+        if head.framing == UNTIL_EOF:
+            self.complete = True
+            return
+        received = head.length - self._remaining if head.framing == LENGTH else None
+        if self._chunked is not None:
+            received = self._chunked.size
+        raise ClientPayloadError(
+            f"the connection ended in the middle of the body: received {received} bytes, "
+            + (f"expected {head.length}" if head.framing == LENGTH else "and no last chunk"),
+            expected=self.expected,
+            received=received,
+        )
+
+    # The head
+
+    def _feed_head(self, data: bytes) -> None:
+        if self._held:
+            searched = max(len(self._held) - 3, 0)
+            self._held += data
+            end = self._held.find(END_OF_HEAD, searched)
+            if end >= 0:
+                data = bytes(self._held)
+                self._held.clear()
+        else:
+            end = data.find(END_OF_HEAD)
+            if end < 0:
+                self._held += data
+        if end < 0:
+            self._check_unfinished(len(data))
+            return
+        end += len(END_OF_HEAD)
+        self._line_start = 0
+        head = self._judge(data[:end])
+        if head.status >= 200:
+            self._known = head
+            self._begin_body(head, data, end)
+        else:
+            self._skip_interim(head, data[end:])
+
+    def _check_unfinished(self, added: int) -> None:
+        held, limits = self._held, self._limits
+        if not held.startswith(b"HTTP/1."[: len(held)]):
+            raise _not_http(held)
+        if _ILLEGAL.search(held, max(len(held) - added - 1, 0)):
+            self._refuse_illegal(bytes(held))
+        last = held.rfind(b"\n", self._line_start)
+        if last >= 0:
+            self._line_start = last + 1
+        if len(held) > limits.block:
+            raise HeadTooLarge("the head", limits.block)
+        most = limits.status_line if self._line_start == 0 else limits.line
+        if len(held) - self._line_start > most:
+            raise HeadTooLarge("the status line" if self._line_start == 0 else "a header line", most)
+
+    def _skip_interim(self, head: ResponseHead, rest: bytes) -> None:
+        """1xx answers come before the real one (RFC 9110 15.2)."""
+        if head.status == 101:
+            raise ClientProtocolError("the peer switched protocols (101) without being asked to")
+        self.got_continue = self.got_continue or head.status == 100
+        self._interim += 1
+        if self._interim > MOST_INTERIM:
+            raise ClientProtocolError(f"the peer sent more than {MOST_INTERIM} interim (1xx) answers")
+        if rest:
+            self.feed(rest)
+
+    def _judge(self, raw: bytes) -> ResponseHead:
+        """Prove the syntax of a whole head and read its framing."""
+        self._check_limits(raw)
+        if not _STATUS_LINE.match(raw):
+            raise _not_http(raw)
+        lower = raw.lower()
+        lengths = _values(lower, b"content-length")
+        proved = raw
+        if len(lengths) > 1 or (lengths and b"," in lengths[0]):
+            # RFC 9112 6.3: repeated equal values count as one.
+            proved, lengths = _merge_lengths(raw, lengths)
+        self._prove(proved)
+        codings = _values(lower, b"transfer-encoding")
+        if codings:
+            return self._judge_coded(raw, lower, codings, lengths)
+        status = int(raw[9:12])
+        if status < 200 or status in (204, 304):
+            framing, length = NO_BODY, 0
+        elif lengths:
+            framing, length = LENGTH, _parse_length(lengths[0])
+        else:
+            framing, length = UNTIL_EOF, 0
+        return _make_head(raw, lower, framing, length)
+
+    def _check_limits(self, raw: bytes) -> None:
+        limits = self._limits
+        if len(raw) > limits.block:
+            raise HeadTooLarge("the head", limits.block)
+        if len(raw) > limits.status_line:
+            first = raw.index(b"\r\n")
+            if first > limits.status_line:
+                raise HeadTooLarge("the status line", limits.status_line)
+            if len(raw) > limits.line and max(map(len, raw.split(b"\r\n"))) > limits.line:
+                raise HeadTooLarge("a header line", limits.line)
+        if raw.count(b"\r\n") - 2 > limits.fields:
+            raise HeadTooLarge("the head", limits.fields, unit="fields")
+
+    def _prove(self, raw: bytes) -> None:
+        syntax = _Syntax()
+        parser = httptools.HttpResponseParser(syntax)
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            pass
+        except httptools.HttpParserError as exc:
+            if _ILLEGAL.search(raw):
+                self._refuse_illegal(raw)
+            raise ClientProtocolError(
+                f"the head of the response is not valid HTTP: {exc} in '{printable(raw)}'"
+            ) from None
+        if not syntax.is_proved:
+            raise ClientProtocolError(f"the head of the response is not valid HTTP: '{printable(raw)}'")
+
+    def _refuse_illegal(self, raw: bytes) -> None:
+        raise ClientProtocolError(
+            f"the head of the response has a control character, a bare CR or a bare LF: '{printable(raw)}'"
+        )
+
+    def _judge_coded(self, raw: bytes, lower: bytes, codings: list[bytes], lengths: list[bytes]) -> ResponseHead:
+        if codings != [b"chunked"]:
+            raise ClientProtocolError(
+                f"cannot read a body with Transfer-Encoding '{printable(b', '.join(codings))}'; only 'chunked' is known"
+            )
+        if lengths:
+            raise ClientProtocolError("the response has Transfer-Encoding and Content-Length: its end is ambiguous")
+        if raw[7] != 0x31:
+            raise ClientProtocolError("an HTTP/1.0 response cannot be chunked (RFC 9112 6.1)")
+        status = int(raw[9:12])
+        framing = NO_BODY if status < 200 or status in (204, 304) else CHUNKED
+        return _make_head(raw, lower, framing, 0)
+
+    # The body
+
+    def _begin_body(self, head: ResponseHead, data: bytes, start: int) -> None:
+        self.head = head
+        rest = len(data) - start
+        framing = NO_BODY if self._is_head_request else head.framing
+        if framing == LENGTH:
+            length = head.length
+            if rest >= length:
+                self.complete = True
+                self.surplus = rest > length
+                self.body = data[start : start + length]
+            else:
+                self._remaining = length - rest
+                self.body = data[start:]
+        elif framing == NO_BODY:
+            self.complete = True
+            self.surplus = rest > 0
+            self.body = b""
+        elif framing == UNTIL_EOF:
+            self.body = data[start:]
+        else:
+            self._chunked = ChunkedBody(head.raw, self._limits)
+            self._feed_chunked(data[start:])
+
+    def _feed_counted(self, data: bytes) -> None:
+        remaining = self._remaining
+        if len(data) < remaining:
+            self._remaining = remaining - len(data)
+            self.body = data
+            return
+        self.surplus = len(data) > remaining
+        self.body = data[:remaining] if self.surplus else data
+        self._remaining = 0
+        self.complete = True
+
+    def _feed_chunked(self, data: bytes) -> None:
+        chunked = self._chunked
+        if chunked is None:
+            raise ClientProtocolError("no chunked body was announced")
+        self.body = chunked.feed(data)
+        self.complete = chunked.complete
+        self.surplus = chunked.surplus
+
+
+def _values(lower: bytes, name: bytes) -> list[bytes]:
+    """The values of one field in a lower-cased head."""
+    found: list[bytes] = []
+    mark = b"\r\n" + name + b":"
+    at = lower.find(mark)
+    while at >= 0:
+        start = at + len(mark)
+        end = lower.index(b"\r\n", start)
+        found.append(lower[start:end].strip(b" \t"))
+        at = lower.find(mark, end)
+    return found
+
+
+def _parse_length(value: bytes) -> int:
+    if not _LENGTH.fullmatch(value) or len(value) > MOST_LENGTH_DIGITS:
+        raise ClientProtocolError(f"the Content-Length '{printable(value)}' is not a number")
+    return int(value)
+
+
+def _merge_lengths(raw: bytes, lengths: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """The head with one Content-Length in place of several equal ones."""
+    values = {part.strip(b" \t") for value in lengths for part in value.split(b",")}
+    if len(values) > 1:
+        raise ClientProtocolError(f"the response has several lengths: '{printable(b', '.join(lengths))}'")
+    kept = [line for line in raw[:-4].split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    value = values.pop()
+    return b"\r\n".join([*kept, b"Content-Length: " + value, b"", b""]), [value]
+
+
+def _make_head(raw: bytes, lower: bytes, framing: int, length: int) -> ResponseHead:
+    tokens = {token.strip(b" \t") for value in _values(lower, b"connection") for token in value.split(b",")}
+    keep_alive = b"close" not in tokens and (raw[7] == 0x31 or b"keep-alive" in tokens) and framing != UNTIL_EOF
+    idle_hint: float | None = None
+    uses_left: int | None = None
+    for value in _values(lower, b"keep-alive"):
+        for name, number in _HINT.findall(value):
+            if name == b"timeout":
+                idle_hint = float(number)
+            else:
+                uses_left = int(number)
+    return ResponseHead(
+        raw, framing=framing, length=length, keep_alive=keep_alive, idle_hint=idle_hint, uses_left=uses_left
+    )
+
+
+def _not_http(raw: bytes | bytearray) -> ClientProtocolError:
+    if raw[:1] == b"\x15" or raw[:2] == b"\x16\x03":
+        return ClientProtocolError("the peer speaks TLS, and the request was sent in plain text: use https://")
+    return ClientProtocolError(f"the peer does not speak HTTP/1.x; it sent '{printable(bytes(raw[:200]))}'")

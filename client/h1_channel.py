@@ -1,0 +1,331 @@
+"""H1Channel: a connection that speaks HTTP/1.1, one exchange at a time."""
+
+import asyncio
+
+from keepwarm.client.body import StreamReader
+from keepwarm.client.errors import (
+    ClientPayloadError,
+    ClientProtocolError,
+    ReadTimeoutError,
+    ResponseDisconnected,
+    TotalTimeoutError,
+)
+from keepwarm.client.exchange import Exchange
+from keepwarm.client.h1 import DEFAULT_LIMITS, HeadLimits, ResponseParser
+from keepwarm.client.head import ResponseHead
+from keepwarm.client.request import ClientRequest
+from keepwarm.client.upload import CONTINUE_SECONDS, Upload, upload_error
+from keepwarm.pool import states
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import NEVER
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.errors import ClientError, PoolClosedError
+
+
+class H1Channel(Channel):
+    """One parser for the connection's whole life, and the exchange that is under way, if any.
+
+    An answer that is complete goes back to the pool before its caller wakes (law 7), and only if the request was sent
+    in full, the framing proved the end, and not one byte is left over.
+    """
+
+    __slots__ = ("_got_eof", "_parser", "exchange")
+
+    def __init__(
+        self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, limits: HeadLimits = DEFAULT_LIMITS
+    ) -> None:
+        super().__init__(endpoint, loop)
+        self._parser = ResponseParser(limits)
+        self._got_eof = False
+        self.exchange: Exchange | None = None
+
+    def send(self, request: ClientRequest, deadline: float = NEVER, read_timeout: float | None = None) -> Exchange:
+        """Begin an exchange on this channel, which the caller has leased: one write.
+
+        Raises ResponseDisconnected, with nothing sent, if the connection has been closed in the meantime.
+        """
+        transport = self.transport
+        exchange = Exchange(self, request, self.loop.create_future(), deadline, read_timeout)
+        self.exchange = exchange
+        self._parser.start(request.method)
+        if transport is None or transport.is_closing():
+            self._fail(self._disconnected(exchange, None, sent=False))
+            return exchange
+        try:
+            transport.write(request.wire)
+            if request.is_streamed:
+                exchange.upload = Upload(self, request, waits=request.expects_continue)
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+        if exchange.has_deadline or request.expects_continue:
+            self._watch(exchange)
+        return exchange
+
+    def _watch(self, exchange: Exchange) -> None:
+        owner = self.owner
+        if owner is None:
+            return
+        if exchange.read_timeout is None and not exchange.request.expects_continue:
+            # The warm path: a number, and a comparison (see Clock).
+            self.deadline = deadline = exchange.deadline
+            if deadline < self.sweep_at:
+                owner.clock.enter(self, deadline)
+            return
+        now = exchange.last_read = owner.clock.now()
+        when = exchange.next_deadline()
+        if exchange.upload is not None and exchange.upload.is_held:
+            when = min(when, now + CONTINUE_SECONDS)
+        owner.clock.watch(self, when)
+
+    # From the transport
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            Channel.data_received(self, data)
+            return
+        if exchange.read_timeout is not None and self.owner is not None:
+            exchange.last_read = self.owner.clock.now()
+        parser = self._parser
+        try:
+            parser.feed(data)
+        except ClientError as exc:
+            self._fail(self._with_context(exc, exchange))
+            return
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+        if exchange.head is not None:
+            self._more_body(exchange)
+        elif parser.head is not None:
+            self._head_came(exchange, parser.head)
+        elif parser.got_continue and exchange.upload is not None:
+            exchange.upload.go_on()
+
+    def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
+        parser = self._parser
+        exchange.head = head
+        if head.idle_hint is not None:
+            self.idle_hint = head.idle_hint
+        if head.uses_left is not None:
+            self.uses_left = head.uses_left
+        if parser.complete:
+            exchange.body = parser.body
+            self._finish(exchange)
+        else:
+            upload = exchange.upload
+            if upload is not None and (head.status >= 300 or upload.is_held):
+                # A final answer that is no success: the peer does not want the rest (FAULTS F16, F17).
+                self.retiring = self.retiring or "protocol"
+                upload.stop()
+            stream = exchange.stream = StreamReader(self.loop, pause=self._pause, resume=self._resume)
+            if parser.body:
+                stream.feed_data(parser.body)
+        exchange.wake()
+
+    def _more_body(self, exchange: Exchange) -> None:
+        parser = self._parser
+        body, stream = parser.body, exchange.stream
+        if exchange.budget is not None:
+            exchange.budget -= len(body)
+            if exchange.budget < 0:
+                self.abort_exchange()
+                return
+        elif body and stream is not None:
+            stream.feed_data(body)
+        if parser.complete:
+            self._finish(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        """The response is complete: give the channel back, then tell."""
+        parser, owner = self._parser, self.owner
+        self.exchange = None
+        exchange.trailers = parser.trailers
+        if self.retiring is None:
+            head, upload = exchange.head, exchange.upload
+            if parser.surplus:
+                self.retiring = "stray_bytes"
+            elif head is None or not head.keep_alive or exchange.request.wants_close:
+                self.retiring = "hint"
+            elif upload is not None and not upload.done:
+                self.retiring = "protocol"
+        if owner is not None and self.state == states.LEASED:
+            owner.release(self)
+        exchange.end()
+
+    def eof_received(self) -> bool | None:
+        self._got_eof = True
+        exchange = self.exchange
+        if exchange is not None:
+            self.retiring = self.retiring or "peer_fin"
+            self._end_of_input(exchange, None)
+        return Channel.eof_received(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        exchange = self.exchange
+        Channel.connection_lost(self, exc)
+        if exchange is not None and self.exchange is exchange:
+            if self.is_tls and not self._got_eof:
+                exchange.is_truncated = True
+            self._end_of_input(exchange, exc)
+
+    def _end_of_input(self, exchange: Exchange, exc: BaseException | None) -> None:
+        parser = self._parser
+        if exchange.head is None:
+            self._fail(self._disconnected(exchange, exc, sent=True))
+            return
+        try:
+            parser.feed_eof()
+        except ClientPayloadError as error:
+            error.__cause__ = exc
+            self._fail(self._with_context(error, exchange))
+            return
+        if exc is not None:
+            error = ClientPayloadError(f"the connection was lost in the middle of the body: {exc}", received=None)
+            error.__cause__ = exc
+            self._fail(self._with_context(error, exchange))
+        else:
+            self._finish(exchange)
+
+    # From the exchange, its upload and the pool
+
+    def is_reusable(self) -> bool:
+        return self.exchange is None and Channel.is_reusable(self)
+
+    def has_news(self) -> bool:
+        """Whether the socket has something that the loop has not read yet."""
+        has_unread = self.has_unread
+        return has_unread is not None and bool(has_unread(0))
+
+    def upload_done(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.read_timeout is not None:
+            self._watch(exchange)
+
+    def upload_failed(self, exc: Exception) -> None:
+        """The body cannot go on. If the connection broke, the answer may still come, or its end tells more."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if isinstance(exc, OSError) and self.transport is not None and self.transport.is_closing():
+            return
+        self._fail(upload_error(exc))
+
+    def abort_exchange(self, error: BaseException | None = None) -> None:
+        """Give up on the exchange and close the connection at once."""
+        self._fail(error)
+
+    def drain_exchange(self, most: int, seconds: float) -> None:
+        """Read on without keeping anything, as long as `most` bytes and `seconds` allow (K4)."""
+        exchange, owner = self.exchange, self.owner
+        if exchange is None or owner is None:
+            return
+        remaining = self._parser.remaining
+        if remaining is not None and remaining > most or exchange.head is None or not exchange.head.keep_alive:
+            self.abort_exchange()
+            return
+        if exchange.stream is not None:
+            exchange.stream.set_exception(_released(exchange))
+        self._resume()
+        exchange.deadline = owner.clock.now() + seconds
+        exchange.read_timeout = None
+        owner.clock.watch(self, exchange.deadline)
+
+    def pool_closed(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.end(
+                PoolClosedError(
+                    f"the connector was closed while {exchange.request.method} {exchange.request.target.url} was in "
+                    "flight",
+                    endpoint=self.endpoint,
+                    phase="head" if exchange.head is None else "body",
+                    reused=exchange.reused,
+                )
+            )
+
+    def lease_deadline(self, now: float) -> None:
+        exchange, owner = self.exchange, self.owner
+        if exchange is None or owner is None:
+            return
+        if now >= exchange.deadline:
+            self._fail(None if exchange.budget is not None else self._timed_out(exchange, TotalTimeoutError, "total"))
+            return
+        upload = exchange.upload
+        if upload is not None and upload.is_held:
+            upload.go_on()
+        if exchange.read_timeout is None:
+            owner.clock.watch(self, exchange.deadline)
+            return
+        if (upload is not None and not upload.done) or (exchange.stream is not None and exchange.stream.is_paused):
+            exchange.last_read = now  # the silence is ours
+        elif now >= exchange.last_read + exchange.read_timeout:
+            self._fail(self._timed_out(exchange, ReadTimeoutError, "read"))
+            return
+        owner.clock.watch(self, exchange.next_deadline())
+
+    # Inside
+
+    def _pause(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _fail(self, error: BaseException | None) -> None:
+        """Close the connection, then tell whoever waits."""
+        exchange = self.exchange
+        self.exchange = None
+        if self.owner is not None:
+            reason = "protocol" if isinstance(error, ClientProtocolError) else "error"
+            self.owner.close_channel(self, self.retiring or reason, politely=False)
+        if exchange is not None:
+            exchange.end(error or _released(exchange))
+
+    def _with_context(self, error: ClientError, exchange: Exchange) -> ClientError:
+        error.endpoint = self.endpoint
+        error.reused = exchange.reused
+        return error
+
+    def _disconnected(self, exchange: Exchange, exc: BaseException | None, *, sent: bool) -> ResponseDisconnected:
+        partly = self._parser.got_bytes
+        how = f": {exc}" if exc is not None else ""
+        error = ResponseDisconnected(
+            f"{self.endpoint} {'closed the connection in the middle of the head' if partly else 'went away before it answered'} "
+            f"{exchange.request.method} {exchange.request.target.url}{how} "
+            f"(connection {'reused' if exchange.reused else 'new'}, request {'sent' if sent else 'not sent'})",
+            request_sent=sent,
+            response_begun=partly,
+            endpoint=self.endpoint,
+            phase="head",
+            reused=exchange.reused,
+        )
+        error.__cause__ = exc
+        return error
+
+    def _timed_out(
+        self, exchange: Exchange, kind: "type[TotalTimeoutError] | type[ReadTimeoutError]", name: str
+    ) -> ClientError:
+        phase = "body" if exchange.head is not None else "head"
+        if exchange.upload is not None and not exchange.upload.done:
+            phase = "send"
+        return kind(
+            f"{exchange.request.method} {exchange.request.target.url}: the time limit timeout.{name} passed in the "
+            f"phase {phase!r} (connection {'reused' if exchange.reused else 'new'})",
+            endpoint=self.endpoint,
+            phase=phase,
+            reused=exchange.reused,
+        )
+
+
+def _released(exchange: Exchange) -> ClientError:
+    return ClientPayloadError(
+        f"the response to {exchange.request.method} {exchange.request.target.url} was released or closed before its "
+        "body was read",
+        endpoint=exchange.request.endpoint,
+        reused=exchange.reused,
+    )

@@ -1,0 +1,92 @@
+"""ResponseHead: one head as it came, and what it says about the framing. The rest is parsed when somebody looks."""
+
+from typing import Final
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
+
+# How the end of the body is found (RFC 9112 6.3).
+NO_BODY: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+UNTIL_EOF: Final = 3
+
+
+class ResponseHead:
+    """A head whose syntax is proved. Immutable, so one object may stand for many equal heads.
+
+    `raw` ends with the empty line. `framing` is NO_BODY, LENGTH (`length` bytes), CHUNKED or UNTIL_EOF, for any
+    method but HEAD. `keep_alive` is what the peer said (RFC 9112 9.3); `idle_hint` (seconds) and `uses_left` come
+    from a Keep-Alive field, None without one.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_raw_headers",
+        "framing",
+        "idle_hint",
+        "keep_alive",
+        "length",
+        "raw",
+        "size",
+        "status",
+        "uses_left",
+        "version",
+    )
+
+    def __init__(
+        self,
+        raw: bytes,
+        *,
+        framing: int,
+        length: int,
+        keep_alive: bool,
+        idle_hint: float | None = None,
+        uses_left: int | None = None,
+    ) -> None:
+        self.raw = raw
+        self.size = len(raw)
+        self.version: HttpVersion = HttpVersion11 if raw[7] == 0x31 else HttpVersion10
+        self.status = int(raw[9:12])
+        self.framing = framing
+        self.length = length
+        self.keep_alive = keep_alive
+        self.idle_hint = idle_hint
+        self.uses_left = uses_left
+        self._raw_headers: tuple[tuple[bytes, bytes], ...] | None = None
+        self._headers: CIMultiDictProxy[str] | None = None
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase; empty if the peer gave none."""
+        return self.raw[13 : self.raw.index(b"\r\n")].decode("utf-8", "surrogateescape")
+
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields as they came, in order: (name, value) in bytes."""
+        if self._raw_headers is None:
+            lines = self.raw[:-4].split(b"\r\n")[1:]
+            self._raw_headers = tuple(split_field(line) for line in lines)
+        return self._raw_headers
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The fields, looked up without regard to case."""
+        if self._headers is None:
+            self._headers = decode_fields(self.raw_headers)
+        return self._headers
+
+
+def split_field(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a field line whose syntax is proved."""
+    name, _, value = line.partition(b":")
+    return name, value.strip(b" \t")
+
+
+def decode_fields(fields: tuple[tuple[bytes, bytes], ...]) -> CIMultiDictProxy[str]:
+    """Fields as text: UTF-8, with surrogates for what is none (P-03)."""
+    decoded: CIMultiDict[str] = CIMultiDict()
+    for name, value in fields:
+        decoded.add(name.decode("ascii"), value.decode("utf-8", "surrogateescape"))
+    return CIMultiDictProxy(decoded)

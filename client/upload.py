@@ -1,0 +1,106 @@
+"""Upload: a request body that is sent piece by piece, beside the wait for the response."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from keepwarm.client.errors import ClientRequestError
+from keepwarm.client.framing import LAST_CHUNK, encode_chunk, split_body
+from keepwarm.client.request import ClientRequest
+from keepwarm.client.source import Bytes
+
+if TYPE_CHECKING:
+    from keepwarm.client.h1_channel import H1Channel
+
+# A server that does not answer "Expect: 100-continue" gets the body after this many seconds (RFC 9110 10.1.1).
+CONTINUE_SECONDS = 1.0
+PIECE = 262144
+
+
+class Upload:
+    """Sends one body. Runs in a task of its own, because the response may come first.
+
+    With `waits` the body is held back until `go_on` is called: the peer said 100, or it has had its time. `done`
+    becomes true when the last byte was handed to the transport; `stop` ends it at any point.
+    """
+
+    __slots__ = ("_channel", "_request", "_start", "done", "task")
+
+    def __init__(self, channel: "H1Channel", request: ClientRequest, *, waits: bool) -> None:
+        self._channel: H1Channel | None = channel
+        self._request = request
+        self._start: asyncio.Future[None] | None = channel.loop.create_future() if waits else None
+        self.done = False
+        self.task = channel.loop.create_task(self._run(channel), name=f"keepwarm upload to {channel.endpoint}")
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the body still waits for the peer's word."""
+        return self._start is not None and not self._start.done()
+
+    def go_on(self) -> None:
+        """Let the body go."""
+        if self._start is not None and not self._start.done():
+            self._start.set_result(None)
+
+    def stop(self) -> None:
+        """Send no more. The task ends by itself in the next turns, and finishes the body's source."""
+        self._channel = None
+        if not self.task.done():
+            self.task.cancel()
+
+    async def _run(self, channel: "H1Channel") -> None:
+        payload = self._request.payload
+        try:
+            if self._start is not None:
+                await self._start
+            await self._send(channel)
+            self.done = True
+            if self._channel is not None:
+                channel.upload_done()
+        except Exception as exc:
+            if self._channel is not None:
+                channel.upload_failed(exc)
+        finally:
+            self._channel = None
+            if payload is not None:
+                await payload.aclose()
+
+    async def _send(self, channel: "H1Channel") -> None:
+        request = self._request
+        payload, framing = request.payload, request.framing
+        if payload is None:
+            return
+        if payload.body is not None:
+            size = framing.chunk_size if framing.chunked else PIECE
+            payload.started = True
+            for piece in split_body(payload.body, size or PIECE):
+                await self._write(channel, piece, framing.chunked)
+        else:
+            async for data in payload.chunks():
+                for piece in split_body(data, framing.chunk_size) if framing.chunked else (data,):
+                    await self._write(channel, piece, framing.chunked)
+        if framing.chunked:
+            channel.write(LAST_CHUNK)
+        await channel.drain()
+
+    async def _write(self, channel: "H1Channel", piece: Bytes, chunked: bool) -> None:
+        if not piece:
+            return
+        if channel.has_news():
+            # An answer, or the peer's goodbye, has arrived but was not read yet: writing into a closed socket could
+            # lose it (FAULTS P44). Two turns let the loop read it.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        channel.write(encode_chunk(piece) if chunked else piece)
+        await channel.drain()
+
+
+def upload_error(exc: Exception) -> Exception:
+    """What the caller gets when the source of the body failed: its own error, or ours if it is one already."""
+    if isinstance(exc, ClientRequestError):
+        return exc
+    error = ClientRequestError(
+        f"the body could not be sent: its source raised {type(exc).__name__}: {exc}", phase="send"
+    )
+    error.__cause__ = exc
+    return error
