@@ -1,0 +1,300 @@
+"""What can go wrong in HTTP, below the tree of keepwarm.pool.errors (SURFACE.md, section M).
+
+    ClientError                                 keepwarm.pool.errors
+        InvalidInput (also ValueError)          an argument that cannot be used; raised before any byte is sent
+        ClientTimeoutError
+            ReadTimeoutError                    the peer was silent for too long
+            TotalTimeoutError                   the whole call took too long
+        ClientHttpProcessingError
+            ClientRequestError                  send: the request could not be written
+            ClientResponseError                 head, body: there is no usable response
+                ClientProtocolError             what came is not valid HTTP (also BadHttpMessage)
+                    HeadTooLarge                a limit on the head was passed (also LineTooLong)
+                ResponseDisconnected            the peer went away before a response (also ServerDisconnectedError)
+                ClientPayloadError              the body is incomplete or undecodable (also ServerDisconnectedError)
+                TooManyRedirects
+    HttpProcessingError                         code, message, headers; not a ClientError
+        WSServerHandshakeError, HttpProxyError, HttpMethodNotAllowed
+        BadHttpMessage
+            HttpBadRequest, ContentEncodingError, TransferEncodingError, LineTooLong, InvalidHeader, BadStatusLine
+    DisconnectedError                           not a ClientError
+        ServerDisconnectedError
+        ClientDisconnectedError
+            WSClientDisconnectedError
+    ParserError
+        LineLimitExceededParserError
+
+The second and third tree keep the names and the constructors of the reference, so its handlers go on to work; what
+keepwarm raises itself belongs to the first one as well. Everything carries `endpoint`, `phase` and `reused` where
+there is something to say, and survives pickling.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multidict import CIMultiDictProxy, MultiDictProxy
+
+from keepwarm.pool.errors import ClientError, ClientTimeoutError, printable
+
+if TYPE_CHECKING:
+    from keepwarm.pool.endpoint import Endpoint
+
+    Headers = Mapping[str, str]
+
+
+def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidInput(ClientError, ValueError):
+    """An argument that cannot be used. Nothing was sent. `argument` is its name."""
+
+    argument: str | None = None
+
+    def __init__(self, message: str, *, argument: str | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        if argument is not None:
+            self.argument = argument
+
+
+class ReadTimeoutError(ClientTimeoutError):
+    """The peer sent nothing for `ClientTimeout.read` seconds."""
+
+
+class TotalTimeoutError(ClientTimeoutError):
+    """The call, from the first line to the last byte of the body, took longer than `ClientTimeout.total` seconds."""
+
+
+class HttpProcessingError(Exception):
+    """Base of the errors that tell of an HTTP message (SURFACE M-10).
+
+    `code` is a status code or 0, `message` a text, `headers` those of the message or None.
+    """
+
+    code: int = 0
+    message: str = ""
+    headers: "Headers | None" = None
+    endpoint: "Endpoint | None" = None
+    phase: str | None = None
+    reused: bool | None = None
+
+    def __init__(
+        self,
+        *,
+        code: int | None = None,
+        message: str = "",
+        headers: "Headers | None" = None,
+        endpoint: "Endpoint | None" = None,
+        phase: str | None = None,
+        reused: bool | None = None,
+    ) -> None:
+        if code is not None:
+            self.code = code
+        self.message = message
+        if isinstance(headers, (MultiDictProxy, CIMultiDictProxy)):
+            headers = headers.copy()  # a proxy cannot be pickled
+        self.headers = headers
+        if endpoint is not None:
+            self.endpoint = endpoint
+        if phase is not None:
+            self.phase = phase
+        if reused is not None:
+            self.reused = reused
+        Exception.__init__(self, f"{self.code}, message='{message}'")
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+class WSServerHandshakeError(HttpProcessingError):
+    """The server did not agree to speak WebSocket (SURFACE M-11, D-09)."""
+
+
+class HttpProxyError(HttpProcessingError):
+    """The proxy refused; `code` is its status, `message` its reason (SURFACE M-12)."""
+
+
+class HttpMethodNotAllowed(HttpProcessingError):
+    """The resource does not allow the method (SURFACE M-20)."""
+
+    code = 405
+
+
+class BadHttpMessage(HttpProcessingError):
+    """A message that is not valid HTTP (SURFACE M-13)."""
+
+    code = 400
+
+    def __init__(self, message: str, *, headers: "Headers | None" = None, **context: Any) -> None:
+        HttpProcessingError.__init__(self, message=message, headers=headers, **context)
+
+
+class HttpBadRequest(BadHttpMessage):
+    """A request that is not valid HTTP (SURFACE M-14)."""
+
+    message = "Bad Request"
+
+    def __init__(self, message: str = "Bad Request", *, headers: "Headers | None" = None, **context: Any) -> None:
+        BadHttpMessage.__init__(self, message, headers=headers, **context)
+
+
+class ContentEncodingError(BadHttpMessage):
+    """The body cannot be decoded (SURFACE M-15)."""
+
+
+class TransferEncodingError(BadHttpMessage):
+    """The transfer coding is broken (SURFACE M-16)."""
+
+
+class LineTooLong(BadHttpMessage):
+    """A line of the head is longer than allowed (SURFACE M-17). `line` says which one, `limit` is in bytes."""
+
+    def __init__(self, line: str, limit: int | str = "Unknown", **context: Any) -> None:
+        BadHttpMessage.__init__(self, f"got more than {limit} bytes when reading {line}", **context)
+        self.line = line
+        self.limit = limit
+
+
+class InvalidHeader(BadHttpMessage):
+    """A header field that was received is malformed (SURFACE M-18). `hdr` is its text, escaped and cut."""
+
+    def __init__(self, hdr: bytes | str, **context: Any) -> None:
+        self.hdr = printable(hdr)
+        BadHttpMessage.__init__(self, f"Invalid HTTP Header: {self.hdr}", **context)
+
+
+class BadStatusLine(BadHttpMessage):
+    """The status line is malformed (SURFACE M-19). `line` is its text, escaped and cut, and the only argument."""
+
+    def __init__(self, line: bytes | str = "", **context: Any) -> None:
+        self.line = printable(line) if line else repr(line)
+        BadHttpMessage.__init__(self, f"Bad status line {self.line}", **context)
+        self.args = (self.line,)
+
+
+class DisconnectedError(Exception):
+    """Base of the errors that tell of a lost peer (SURFACE M-21)."""
+
+
+class ServerDisconnectedError(DisconnectedError):
+    """The server went away (SURFACE M-22)."""
+
+
+class ClientDisconnectedError(DisconnectedError):
+    """The client went away (SURFACE M-23)."""
+
+
+class WSClientDisconnectedError(ClientDisconnectedError):
+    """The WebSocket client went away (SURFACE M-24)."""
+
+
+class ParserError(Exception):
+    """Base of the parser's errors (SURFACE M-25)."""
+
+
+class LineLimitExceededParserError(ParserError):
+    """A line is longer than `limit` bytes (SURFACE M-25)."""
+
+    def __init__(self, msg: str, limit: int) -> None:
+        super().__init__(msg)
+        self.limit = limit
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+class ClientHttpProcessingError(ClientError):
+    """Base of the errors between a healthy connection and a usable response (SURFACE M-02)."""
+
+
+class ClientRequestError(ClientHttpProcessingError):
+    """The request could not be written: its body failed, or did not have the announced length (SURFACE M-03)."""
+
+    phase = "send"
+
+
+class ClientResponseError(ClientHttpProcessingError):
+    """There is no usable response (SURFACE M-04)."""
+
+
+class ClientProtocolError(ClientResponseError, BadHttpMessage):
+    """What the peer sent is not valid HTTP. The connection was closed; nothing more is read from it."""
+
+    phase: str | None = "head"
+
+    def __init__(self, message: str, *, headers: "Headers | None" = None, **context: Any) -> None:
+        HttpProcessingError.__init__(self, message=message, headers=headers, **context)
+        self.args = (message,)
+
+
+class HeadTooLarge(ClientProtocolError, LineTooLong):
+    """The head of a response passed one of the limits. `line` says what was read, `limit` is in the unit it names."""
+
+    def __init__(self, line: str, limit: int | str = "Unknown", *, unit: str = "bytes", **context: Any) -> None:
+        text = f"the response has more than {limit} {unit} in {line}; the limit is an option of the session"
+        ClientProtocolError.__init__(self, text, **context)
+        self.line = line
+        self.limit = limit
+
+
+class ResponseDisconnected(ClientResponseError, ServerDisconnectedError):
+    """The peer went away before it answered.
+
+    `request_sent` is False when no byte of the request can have left the process, True when some may have, None when
+    that is not known. `response_begun` is True when part of a response had arrived.
+    """
+
+    phase = "head"
+    request_sent: bool | None = None
+    response_begun: bool = False
+
+    def __init__(
+        self, message: str, *, request_sent: bool | None = None, response_begun: bool = False, **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        if response_begun:
+            self.response_begun = True
+        if request_sent is not None:
+            self.request_sent = request_sent
+
+
+class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
+    """The body of a response is incomplete or cannot be decoded.
+
+    `expected` and `received` count bytes; None where the framing does not say. It is a ServerDisconnectedError too,
+    because the reference's handlers wait for that one (SURFACE M-22).
+    """
+
+    phase = "body"
+    expected: int | None = None
+    received: int | None = None
+
+    def __init__(
+        self, message: str, *, expected: int | None = None, received: int | None = None, **context: Any
+    ) -> None:
+        super().__init__(message, **context)
+        if expected is not None:
+            self.expected = expected
+        if received is not None:
+            self.received = received
+
+
+class TooManyRedirects(ClientResponseError):
+    """More than `max_redirects` redirects (SURFACE A-15).
+
+    `history` holds the responses that redirected, in order, and `urls` where each of them came from. Responses do not
+    survive pickling, so a copy that went through pickle has the `urls` only.
+    """
+
+    phase = "head"
+
+    def __init__(self, message: str, *, history: Sequence[Any] = (), urls: Sequence[str] = (), **context: Any) -> None:
+        super().__init__(message, **context)
+        self.history = tuple(history)
+        self.urls = tuple(urls)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _rebuild, (type(self), self.args, {**self.__dict__, "history": ()})
