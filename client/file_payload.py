@@ -1,0 +1,142 @@
+"""FilePayload: a body from a file-like object (SURFACE C-09)."""
+
+import asyncio
+import io
+import mimetypes
+import os
+import stat
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from keepwarm.client.errors import ClientRequestError, InvalidInput
+from keepwarm.client.source import Bytes, Payload
+from keepwarm.client.stream_payload import piece_bytes
+
+READ_SIZE: Final = 65536
+OCTET_STREAM: Final = "application/octet-stream"
+
+
+class FilePayload(Payload):
+    """A body read from `file`, from its position at the time of the call to its end.
+
+    The length is known for BytesIO and for regular files; everything else is sent in chunks. A file that can seek is
+    rewound to where it began before each sending, so it can be sent again. Reading happens in a thread, save for
+    BytesIO, because a pipe or a slow disk would stop the event loop; a cancelled call may leave one read running in
+    its thread. The file is never closed.
+
+    Raises InvalidInput, a ValueError, for a file in text mode, a closed one and one that is not readable.
+    """
+
+    __slots__ = ("_file", "_inline", "_seekable", "_start")
+
+    def __init__(self, file: Any) -> None:
+        _check_readable(file)
+        self._file = file
+        self._inline = isinstance(file, io.BytesIO)
+        self._seekable = _can_seek(file)
+        self._start: int = file.tell() if self._seekable else 0
+        super().__init__(None, _length(file, self._start) if self._seekable else None, guess_type(file))
+
+    @property
+    def replayable(self) -> bool:
+        return self._seekable or not self.started
+
+    def open(self) -> AsyncIterator[Bytes]:
+        return _FilePieces(self, self._file, self._start if self._seekable else None, self._inline)
+
+
+class _FilePieces:
+    """Reads on, and notices when somebody else moves the file in the meantime: two bodies must never mix."""
+
+    __slots__ = ("_begun", "_file", "_inline", "_payload", "_position")
+
+    def __init__(self, payload: Payload, file: Any, start: int | None, inline: bool) -> None:
+        self._payload = payload
+        self._file = file
+        self._inline = inline
+        self._position = start
+        self._begun = False
+
+    def __aiter__(self) -> AsyncIterator[Bytes]:
+        return self
+
+    async def __anext__(self) -> Bytes:
+        self._payload.started = True
+        data = self._read() if self._inline else await asyncio.to_thread(self._read)
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    def _read(self) -> bytes:
+        try:
+            self._seek()
+            data = self._file.read(READ_SIZE)
+            after = None if self._position is None else self._file.tell()
+        except (OSError, ValueError) as exc:
+            raise ClientRequestError(f"the file given as data cannot be read: {exc}") from exc
+        if data is None:
+            raise ClientRequestError("the file given as data is in non-blocking mode and has nothing to read")
+        data = piece_bytes(data)
+        if self._position is not None:
+            self._position += len(data)
+            if after != self._position:
+                raise _moved()
+        return data
+
+    def _seek(self) -> None:
+        if self._position is None:
+            return
+        if not self._begun:
+            self._begun = True
+            self._file.seek(self._position)
+        elif self._file.tell() != self._position:
+            raise _moved()
+
+
+def _moved() -> ClientRequestError:
+    return ClientRequestError(
+        "the file given as data was read or moved by somebody else while it was being sent; give each request a file "
+        "object of its own"
+    )
+
+
+def _check_readable(file: Any) -> None:
+    if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
+        raise InvalidInput("data is a file in text mode; open it in binary mode ('rb')", argument="data")
+    if getattr(file, "closed", False) is True:
+        raise InvalidInput("data is a closed file", argument="data")
+    readable = getattr(file, "readable", None)
+    if callable(readable) and not readable():
+        raise InvalidInput("data is a file that is not open for reading", argument="data")
+
+
+def _can_seek(file: Any) -> bool:
+    seekable = getattr(file, "seekable", None)
+    if not callable(seekable) or not seekable():
+        return False
+    return callable(getattr(file, "seek", None)) and callable(getattr(file, "tell", None))
+
+
+def _length(file: Any, start: int) -> int | None:
+    """Bytes from `start` to the end, where that is known without reading: what has a size in the file system.
+
+    Wrappers that decode (gzip, for one) have a descriptor too, but its size is not theirs.
+    """
+    if isinstance(file, io.BytesIO):
+        return max(len(file.getbuffer()) - start, 0)
+    inner = getattr(file, "file", file)  # what tempfile makes wraps the real one
+    raw = inner.raw if isinstance(inner, (io.BufferedReader, io.BufferedRandom)) else inner
+    if not isinstance(raw, io.FileIO):
+        return None
+    status = os.fstat(raw.fileno())
+    return max(status.st_size - start, 0) if stat.S_ISREG(status.st_mode) else None
+
+
+def guess_type(file: Any) -> str:
+    """The media type that the file's name suggests; application/octet-stream when it suggests none."""
+    name = getattr(file, "name", None)
+    if not isinstance(name, str):
+        return OCTET_STREAM
+    kind, coding = mimetypes.guess_type(name, strict=False)
+    # With a coding (".tar.gz") the type is that of the content inside, which is not what is sent.
+    return OCTET_STREAM if kind is None or coding is not None else kind
