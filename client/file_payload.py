@@ -69,7 +69,9 @@ class _FilePieces:
 
     def _read(self) -> bytes:
         try:
-            self._seek()
+            if not self._begun and self._position is not None:
+                self._file.seek(self._position)
+            self._begun = True
             data = self._file.read(READ_SIZE)
             after = None if self._position is None else self._file.tell()
         except (OSError, ValueError) as exc:
@@ -80,17 +82,9 @@ class _FilePieces:
         if self._position is not None:
             self._position += len(data)
             if after != self._position:
+                # The piece may be of another place in the file; it is not handed out.
                 raise _moved()
         return data
-
-    def _seek(self) -> None:
-        if self._position is None:
-            return
-        if not self._begun:
-            self._begun = True
-            self._file.seek(self._position)
-        elif self._file.tell() != self._position:
-            raise _moved()
 
 
 def _moved() -> ClientRequestError:

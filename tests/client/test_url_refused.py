@@ -122,7 +122,7 @@ def test_tricks_with_the_authority(host: str) -> None:
 def test_characters_that_normalise_to_delimiters(char: str) -> None:
     """A host that NFKC turns into one with a delimiter is refused."""
     for host in (f"good.com{char}evil.com", f"{char}h", f"h{char}"):
-        with pytest.raises(InvalidURL):
+        with pytest.raises(InvalidURL, match="host means"):
             parse_target(f"http://{host}/")
 
 
