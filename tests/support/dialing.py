@@ -1,0 +1,121 @@
+"""What tests of the dialler need: requests, a resolver that answers from a list, a port that swallows packets."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from keepwarm.pool.address import Address
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import Clock
+from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.dialer import Dialer
+from keepwarm.pool.endpoint import Endpoint, make_endpoint
+from keepwarm.pool.race import TCPKeepAlive
+from keepwarm.pool.tls import TLSOptions
+from tests.support.leaks import turns
+
+
+class ListedAddresses:
+    """A DNS cache that gives every name the same addresses, and notes what is demoted."""
+
+    def __init__(self, *addresses: Address) -> None:
+        self.addresses = addresses
+        self.demoted: list[Address] = []
+        self.asked: list[tuple[str, int, int]] = []
+
+    async def lookup(
+        self, host: str, port: int, family: int, *, endpoint: Endpoint | None = None
+    ) -> tuple[Address, ...]:
+        self.asked.append((host, port, family))
+        return self.addresses
+
+    def demote(self, host: str, port: int, address: Address) -> None:
+        self.demoted.append(address)
+
+
+def ipv4(port: int, host: str = "127.0.0.1") -> Address:
+    return Address(host, port, int(socket.AF_INET))
+
+
+def ipv6(port: int, host: str = "::1") -> Address:
+    return Address(host, port, int(socket.AF_INET6))
+
+
+def dial_request(host: str, port: int, ssl: bool = False) -> DialRequest:
+    """A request whose channel is a plain Channel."""
+    endpoint = make_endpoint(host, port, ssl)
+    loop = asyncio.get_running_loop()
+    return DialRequest(endpoint, lambda: Channel(endpoint, loop))
+
+
+def dialer(
+    *addresses: Address,
+    tls: TLSOptions | None = None,
+    local_addr: tuple[str, int] | None = None,
+    tcp_keepalive: TCPKeepAlive | None = None,
+) -> Dialer:
+    """A dialer for which every name has the given addresses."""
+    clock = Clock(asyncio.get_running_loop())
+    return Dialer(ListedAddresses(*addresses), clock, tls, local_addr=local_addr, tcp_keepalive=tcp_keepalive)
+
+
+async def tls_dial(port: int, options: TLSOptions, host: str = "localhost") -> Channel:
+    """One TLS connection to 127.0.0.1 under the name `host`."""
+    _, channel = await dialer(ipv4(port), tls=options).open(dial_request(host, port, True))
+    return channel
+
+
+async def hang_up(channel: Channel) -> None:
+    """Abort the channel, and give the loop the turns it needs to close the socket."""
+    channel.abort_transport()
+    await turns(3)
+
+
+@contextmanager
+def black_hole(host: str = "127.0.0.1") -> Iterator[int]:
+    """A port that answers no connection attempt: a listener whose queue is full, so that the kernel drops each SYN."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        fillers = [socket.socket(family) for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex((host, port))
+            yield port
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+class Canaries:
+    """Descriptors of ours that take the numbers others have just closed. One that is gone was closed by mistake."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[int, int]] = {}
+
+    def add(self) -> None:
+        descriptor, other = os.pipe()
+        os.close(other)
+        status = os.fstat(descriptor)
+        self._held[descriptor] = (status.st_dev, status.st_ino)
+
+    def release(self) -> list[int]:
+        """Close all; the numbers of those that were not ours any more."""
+        lost = []
+        for descriptor, identity in self._held.items():
+            try:
+                status = os.fstat(descriptor)
+            except OSError:
+                lost.append(descriptor)
+                continue
+            if (status.st_dev, status.st_ino) == identity:
+                os.close(descriptor)
+            else:
+                lost.append(descriptor)
+        self._held.clear()
+        return lost
