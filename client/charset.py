@@ -1,26 +1,10 @@
 """decode_text: from bytes to text when nobody says how."""
 
-import importlib.util
-import sys
-from types import ModuleType
+from typing import Final
 
+from keepwarm.pool.lazy import lazy_module
 
-def _lazily(name: str) -> ModuleType:
-    """A module that is loaded when first used: the detector is large, and most programs never need it."""
-    loaded = sys.modules.get(name)
-    if loaded is not None:
-        return loaded
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{name} is not installed; reinstall keepwarm")
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-_detector = _lazily("charset_normalizer")
+_detector: Final = lazy_module("charset_normalizer")
 
 
 def decode_text(body: bytes, encoding: str | None) -> str:

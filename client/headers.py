@@ -9,12 +9,12 @@ they were. Bytes are taken as they are, after the same checks. Blanks around a v
 import re
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.pairs import iter_pairs
 from keepwarm.pool.errors import printable
+from keepwarm.pool.version import __version__
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -26,15 +26,7 @@ NO_NAMES: Final[frozenset[str]] = frozenset()
 _PER_MESSAGE: Final = ("content-length", "transfer-encoding")
 
 
-def library_version(distribution: str = "keepwarm") -> str:
-    """The version of an installed distribution, or "unknown" where it runs from a bare tree."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-USER_AGENT: Final = f"keepwarm/{library_version()} Python/{sys.version_info[0]}.{sys.version_info[1]}"
+USER_AGENT: Final = f"keepwarm/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _checked(name: object, value: object) -> tuple[str, str]:

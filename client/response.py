@@ -195,7 +195,10 @@ class ClientResponse:
         return decode_text(await self.read(), encoding or self.charset)
 
     async def json(self, encoding: str | None = None, loads: Callable[[str], Any] = json_module.loads) -> Any:
-        """The body as JSON (K-20); None if it is empty or blank (K-21). Raises what `loads`, `text` and `read` raise."""
+        """The body as JSON (K-20); None if it is empty or blank (K-21).
+
+        Raises what `loads`, `text` and `read` raise.
+        """
         body = await self.read()
         if not body.strip():
             return None
