@@ -222,7 +222,7 @@ class H1Channel(Channel):
         if exchange is None or owner is None:
             return
         remaining = self._parser.remaining
-        if remaining is not None and remaining > most or exchange.head is None or not exchange.head.keep_alive:
+        if (remaining is not None and remaining > most) or exchange.head is None or not exchange.head.keep_alive:
             self.abort_exchange()
             return
         if exchange.stream is not None:
@@ -293,9 +293,14 @@ class H1Channel(Channel):
 
     def _disconnected(self, exchange: Exchange, exc: BaseException | None, *, sent: bool) -> ResponseDisconnected:
         partly = self._parser.got_bytes
+        what = (
+            "closed the connection in the middle of the head of its answer to"
+            if partly
+            else "went away before it answered"
+        )
         how = f": {exc}" if exc is not None else ""
         error = ResponseDisconnected(
-            f"{self.endpoint} {'closed the connection in the middle of the head' if partly else 'went away before it answered'} "
+            f"{self.endpoint} {what} "
             f"{exchange.request.method} {exchange.request.target.url}{how} "
             f"(connection {'reused' if exchange.reused else 'new'}, request {'sent' if sent else 'not sent'})",
             request_sent=sent,
