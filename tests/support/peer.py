@@ -1,7 +1,6 @@
 """Peer: the server's side of one connection, driven by a script."""
 
 import asyncio
-import os
 import socket
 import ssl
 import struct
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from tests.support.http1 import Request, parse_fields
+from tests.support.tls import ServerTLS
 
 
 class PeerGone(Exception):
@@ -61,12 +61,11 @@ class Peer(asyncio.Protocol):
         self._write_paused = False
         self._finished = False
         self._discard = False
+        self._tls: ServerTLS | None = None
         self.changes = Changes()
         self.index = -1
         self.requests: list[Request] = []
         self.bytes_received = 0  # of the application: behind TLS, where there is TLS
-        self.secure = False
-        self.tls_error: Exception | None = None
         self.closed = ""
         self.lost = False
 
@@ -74,16 +73,19 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio.Transport, so there is nothing to check.
-        self.transport = self.raw = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=0)
         sock = transport.get_extra_info("socket")
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not self._reading:
-            self.transport.pause_reading()
         self._listener.on_accept(self)
+        if not self._reading:
+            # uvloop starts to read once this method has returned, whatever it does.
+            asyncio.get_running_loop().call_soon(self.pause)
 
     def data_received(self, data: bytes) -> None:
+        if self._tls is not None:
+            data = self._decrypt(self._tls, data)
         self.bytes_received += len(data)
         if not self._discard:
             self._buffer += data
@@ -92,7 +94,7 @@ class Peer(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.closed = self.closed or "fin"
         self._changed()
-        return not self.secure  # TLS has no half-open state
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = self.closed or ("rst" if exc is not None else "us")
@@ -164,6 +166,13 @@ class Peer(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write `data` in one piece. Raises PeerGone if the connection is gone."""
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._tls.outgoing()
+        self.send_raw(data)
+
+    def send_raw(self, data: bytes) -> None:
+        """Write below TLS."""
         if self.lost:
             raise PeerGone(f"connection {self.index} is gone ({self.closed})")
         self.transport.write(data)
@@ -185,27 +194,25 @@ class Peer(asyncio.Protocol):
     # Ending.
 
     def fin(self) -> None:
-        """End the sending side after what was sent: FIN; with TLS close_notify, which closes both directions."""
-        if self._finished or self.lost:
-            return
-        self._finished = True
-        if self.secure:
-            self.transport.close()
-        else:
-            self.transport.write_eof()
+        """End the sending side after what was sent: FIN, with TLS after close_notify. Reading goes on."""
+        if self._tls is not None and not self._finished and not self.lost:
+            self._tls.say_goodbye()
+            self.transport.write(self._tls.outgoing())
+        self.cut()
 
     def cut(self) -> None:
-        """FIN at once below TLS, with no close_notify before it. Without TLS the same as `fin`."""
-        with socket.socket(fileno=os.dup(self.raw.get_extra_info("socket").fileno())) as sock:
-            sock.shutdown(socket.SHUT_WR)
-        self._finished = True
+        """FIN with no close_notify before it. Without TLS the same as `fin`."""
+        if not self._finished and not self.lost:
+            self._finished = True
+            self.transport.write_eof()
 
     def rst(self) -> None:
         """Reset the connection: SO_LINGER 0, then close. What was not yet sent is lost."""
         if self.lost:
             return
-        self.raw.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._finished = True
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def close(self) -> None:
@@ -222,7 +229,7 @@ class Peer(asyncio.Protocol):
         """Read and throw away until the client ends its side; "fin", "rst" or "us"."""
         self._discard = True
         self._buffer.clear()
-        if not self.lost and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.resume_reading()
         await self.changes.until(lambda: self.closed)
         return self.closed
@@ -233,22 +240,43 @@ class Peer(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Handshake as the server, for CONNECT and the like. Raises PeerGone if it fails; see `tls_error`."""
-        self.raw.pause_reading()
-        try:
-            transport = await asyncio.get_running_loop().start_tls(self.raw, self, context, server_side=True)
-        except (OSError, ssl.SSLError) as exc:
-            self.tls_error = exc
-            self._changed()
-            raise PeerGone(f"connection {self.index}: TLS handshake failed: {exc}") from exc
-        if transport is None:
-            raise PeerGone(f"connection {self.index} was lost in the TLS handshake")
-        self.transport = transport
-        self.secure = True
-        transport.set_write_buffer_limits(high=0)
-        self._changed()
+        self._tls = tls = ServerTLS(context)
+        if early := self._take(len(self._buffer)):
+            self.bytes_received -= len(early)
+            self.data_received(early)
+        await self.changes.until(lambda: tls.established or self.closed)
+        if not tls.established:
+            raise PeerGone(f"connection {self.index}: the TLS handshake did not end: {tls.error or self.closed}")
+
+    @property
+    def secure(self) -> bool:
+        """Whether a TLS handshake has been completed."""
+        return self._tls is not None and self._tls.established
+
+    @property
+    def tls(self) -> ServerTLS | None:
+        """The TLS layer, once there is one."""
+        return self._tls
+
+    @property
+    def tls_error(self) -> ssl.SSLError | None:
+        """What was wrong with the client's TLS, an alert that it sent included."""
+        return None if self._tls is None else self._tls.error
 
     def __repr__(self) -> str:
         return f"<Peer {self.index}: {len(self.requests)} requests, closed={self.closed!r}>"
+
+    def _decrypt(self, tls: ServerTLS, data: bytes) -> bytes:
+        plain = tls.feed(data)
+        reply = tls.outgoing()
+        if reply and not self._finished and not self.transport.is_closing():
+            self.transport.write(reply)
+        if tls.error is not None:
+            self.closed = self.closed or "rst"
+            self.transport.close()
+        elif tls.goodbye:
+            self.closed = self.closed or "fin"
+        return plain
 
     def _changed(self) -> None:
         self.changes.notify()

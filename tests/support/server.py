@@ -197,8 +197,6 @@ class ScriptedServer:
     def on_accept(self, peer: Peer) -> None:
         peer.index = len(self.connections)
         self.connections.append(peer)
-        if self._ssl is not None:
-            peer.raw.pause_reading()  # the client's hello is for the TLS layer
         self._tasks.append(asyncio.get_running_loop().create_task(self._serve(peer)))
         self.changes.notify()
 
