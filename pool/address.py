@@ -49,16 +49,17 @@ def literal_answer(host: str, port: int, family: int = 0) -> Answer | None:
 
     It holds for ever: nothing is asked. Raises DNSError if the address is not of the wanted family.
     """
-    found = _literal_family(host)
-    if found is None:
+    literal = _parse(host)
+    if literal is None:
         return None
+    numeric, found = literal
     if family not in (0, found):
         raise DNSError(
             socket.EAI_FAMILY,
             f"cannot use {printable(host)}: it is an {FAMILY_NAMES[found]} address, but only "
             f"{FAMILY_NAMES[family]} is allowed. Check the connector's `family`",
         )
-    return Answer((Address(host, port, found),), float("inf"))
+    return Answer((Address(numeric, port, found),), float("inf"))
 
 
 def name_answer(name: str, port: int, found: Iterable[tuple[str, int]], ttl: float | None) -> Answer:
@@ -70,9 +71,10 @@ def name_answer(name: str, port: int, found: Iterable[tuple[str, int]], ttl: flo
     kept: dict[Address, None] = {}
     room = {int(socket.AF_INET): MAX_PER_FAMILY, int(socket.AF_INET6): MAX_PER_FAMILY}
     for host, family in found:
-        if _literal_family(host) != family:
+        literal = _parse(host)
+        if literal is None or literal[1] != family:
             continue
-        address = Address(host, port, family)
+        address = Address(literal[0], port, family)
         if address not in kept and room[family]:
             room[family] -= 1
             kept[address] = None
@@ -85,11 +87,12 @@ def name_answer(name: str, port: int, found: Iterable[tuple[str, int]], ttl: flo
     return Answer(tuple(kept), ttl)
 
 
-def _literal_family(host: str) -> int | None:
+def _parse(host: str) -> tuple[str, int] | None:
+    """The address in its one canonical form, and its family; None if it is a name."""
     if ":" not in host and not host[-1:].isdigit():
         return None  # the last label of a name is never all digits
     try:
-        version = ipaddress.ip_address(host).version
+        parsed = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+    return str(parsed), int(socket.AF_INET if parsed.version == 4 else socket.AF_INET6)

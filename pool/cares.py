@@ -14,7 +14,6 @@ quarter of a lookup. It also forgets which name server was slow, as the system's
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import threading
 import warnings
@@ -25,6 +24,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import aiodns
 import pycares
+
 from keepwarm.pool.errors import DNSError
 
 # The first c-ares without CVE-2026-33630.
@@ -32,15 +32,13 @@ SAFE_VERSION: Final = (1, 34, 7)
 # Names asked of one channel before the next takes over; bounds the memory of c-ares's own cache.
 MAX_ASKED: Final = 1024
 
-logger = logging.getLogger(__name__)
-
 
 class OldCaresWarning(RuntimeWarning):
     """The c-ares library that pycares was built with has known security faults."""
 
 
 class CaresUnavailable(DNSError):
-    """c-ares could not be started: no descriptor, thread or inotify watch is left."""
+    """c-ares could not ask: no descriptor, thread or inotify watch is left. Nothing was said about the name."""
 
 
 class CaresOptions(NamedTuple):
@@ -87,6 +85,24 @@ def cares_version() -> tuple[int, ...]:
         if digits != part:
             break
     return tuple(numbers)
+
+
+def unavailable(cause: Exception) -> CaresUnavailable:
+    """The error for a c-ares that could not ask."""
+    return CaresUnavailable(
+        socket.EAI_SYSTEM,
+        f"the DNS resolver could not be started: {cause}. Check the limits on open files, threads and inotify "
+        "instances (ulimit -n, ulimit -u, fs.inotify.max_user_instances)",
+    )
+
+
+def no_socket_left() -> OSError | None:
+    """Why no socket can be opened now; None if one can. c-ares reports EMFILE as a name server that refuses."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as exc:
+        return exc
+    return None
 
 
 def check_options(nameservers: Sequence[str] | None, timeout: float | None, tries: int | None) -> CaresOptions:
@@ -269,11 +285,7 @@ class SharedResolver:
                 lookups="b",
             )
         except (pycares.AresError, OSError, RuntimeError) as exc:
-            raise CaresUnavailable(
-                socket.EAI_SYSTEM,
-                f"the DNS resolver could not be started: {exc}. Check the limits on open files, threads and inotify "
-                "instances (ulimit -n, ulimit -u, fs.inotify.max_user_instances)",
-            ) from exc
+            raise unavailable(exc) from exc
 
     def _retire(self, generation: _Generation) -> None:
         if generation.pending:

@@ -17,8 +17,17 @@ from typing import Final, Literal, Protocol
 
 import aiodns
 import pycares
+
 from keepwarm.pool.address import FAMILY_NAMES, Address, Answer, check_query, literal_answer, name_answer
-from keepwarm.pool.cares import CaresUnavailable, SharedResolver, VersionGate, check_options, shared_resolver
+from keepwarm.pool.cares import (
+    CaresUnavailable,
+    SharedResolver,
+    VersionGate,
+    check_options,
+    no_socket_left,
+    shared_resolver,
+    unavailable,
+)
 from keepwarm.pool.endpoint import normalise_host
 from keepwarm.pool.errors import DNSError, PoolClosedError, printable
 from keepwarm.pool.hosts_file import HOSTS_PATH, HostsFile
@@ -175,6 +184,9 @@ class AsyncResolver:
         code = exc.args[0] if exc.args else aiodns.error.ARES_EBADRESP
         if code in _CARES_CLOSED:
             return _closed_error(name)
+        shortage = no_socket_left() if code == aiodns.error.ARES_ECONNREFUSED else None
+        if shortage is not None:
+            return unavailable(shortage)
         unknown = (socket.EAI_FAIL, printable(str(exc.args[-1] if exc.args else exc)), "Check the name servers")
         number, said, check = _CARES_FAILURES.get(code, unknown)
         asked = ", ".join(self._options.nameservers or ("those of /etc/resolv.conf",))
