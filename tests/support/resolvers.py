@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,16 +20,19 @@ def address(host: str, port: int = 80) -> Address:
 
 
 class ScriptedResolver:
-    """Answers what `says` holds; waits for `gate` first if there is one."""
+    """Answers what `says` holds; calls `on_call` and waits for `gate` first, where there is one."""
 
     def __init__(self, *hosts: str, ttl: float | None = 60.0) -> None:
         self.says: Answer | BaseException = Answer(tuple(map(address, hosts)), ttl)
         self.calls: list[tuple[str, int, int]] = []
         self.gate: asyncio.Event | None = None
+        self.on_call: Callable[[], object] | None = None
         self.cancelled = 0
 
     async def resolve(self, host: str, port: int, family: int = 0) -> Answer:
         self.calls.append((host, port, family))
+        if self.on_call is not None:
+            self.on_call()
         if self.gate is not None:
             try:
                 await self.gate.wait()
