@@ -11,7 +11,6 @@ its framing says so, and one byte beyond it (`surplus`) ends the connection.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import httptools
@@ -19,36 +18,21 @@ import httptools
 from keepwarm.client.chunked import ChunkedBody
 from keepwarm.client.errors import ClientPayloadError, ClientProtocolError, HeadTooLarge
 from keepwarm.client.head import CHUNKED, LENGTH, NO_BODY, UNTIL_EOF, ResponseHead
+from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.pool.errors import printable
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 MOST_INTERIM: Final = 16
 # A Content-Length of twenty digits is beyond any body that exists.
 MOST_LENGTH_DIGITS: Final = 19
+# A larger head is parsed anew each time: thousands of idle connections remember theirs.
+MOST_KNOWN: Final = 4096
 
 # What may not stand in an unfinished head either: then the verdict comes with the first bytes (FAULTS F33, F34, F37).
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _LENGTH = re.compile(rb"[0-9]+")
-_HINT = re.compile(rb"(timeout|max)[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """The most that a head may have (K6). `status_line`, `line` and `block` in bytes, `fields` in field lines.
-
-    Trailers count against `block` and `fields` too. `overhead` is what chunk framing may add to a body, in bytes,
-    beyond 16 for each chunk and the body's own size.
-    """
-
-    status_line: int = 1024
-    line: int = 8192
-    block: int = 65536
-    fields: int = 128
-    overhead: int = 16384
-
-
-DEFAULT_LIMITS: Final = HeadLimits()
+_HINT = re.compile(rb"\b(timeout|max)[ \t]*=[ \t]*\"?([0-9]{1,9})\b")
 
 
 class _Syntax:
@@ -68,8 +52,9 @@ class ResponseParser:
 
     `start` begins a response, `feed` takes what arrived, `feed_eof` says that no more will come. After a `feed`:
     `head` is there or None, `body` holds the body bytes of this feed, `complete` and `surplus` say whether the
-    response is over and whether bytes were left. Raises ClientProtocolError (HeadTooLarge for the limits) or
-    ClientPayloadError; the parser is of no further use then.
+    response is over and whether bytes were left. With the head comes `keep_alive`: whether, for all that the peer said
+    and how this body ends, the connection may serve another request once the response is complete. Raises
+    ClientProtocolError (HeadTooLarge for the limits) or ClientPayloadError; the parser is of no further use then.
     """
 
     __slots__ = (
@@ -80,33 +65,45 @@ class ResponseParser:
         "_known",
         "_limits",
         "_line_start",
+        "_lines",
+        "_read_until_eof",
         "_remaining",
         "body",
         "complete",
-        "got_continue",
         "got_bytes",
+        "got_continue",
         "head",
+        "keep_alive",
         "surplus",
     )
 
-    def __init__(self, limits: HeadLimits = DEFAULT_LIMITS) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
+        self._limits = DEFAULT_LIMITS
         self._known: ResponseHead | None = None
         self._held = bytearray()
-        self._is_head_request = False
         self.start("GET")
 
-    def start(self, method: str) -> None:
-        """A request was sent; what comes next answers it."""
+    def start(self, method: str, limits: HeadLimits = DEFAULT_LIMITS, read_until_eof: bool = True) -> None:
+        """A request was sent; what comes next answers it.
+
+        `read_until_eof`: whether a response with neither length nor chunks has a body, which then lasts until the end
+        of the connection; False takes it to have none (C-23).
+        """
+        if limits is not self._limits:
+            self._limits = limits
+            self._known = None  # it was judged by other limits
         self._is_head_request = method == "HEAD"
+        self._read_until_eof = read_until_eof
         self._interim = 0
         self._line_start = 0
+        self._lines = 0
         self._remaining = 0
         self._chunked: ChunkedBody | None = None
         self.head: ResponseHead | None = None
         self.body = b""
         self.complete = False
         self.surplus = False
+        self.keep_alive = False
         self.got_bytes = False
         self.got_continue = False
 
@@ -186,28 +183,43 @@ class ResponseParser:
             self._check_unfinished(len(data))
             return
         end += len(END_OF_HEAD)
-        self._line_start = 0
+        self._line_start = self._lines = 0
         head = self._judge(data[:end])
         if head.status >= 200:
-            self._known = head
+            self._known = head if end <= MOST_KNOWN else None
             self._begin_body(head, data, end)
         else:
             self._skip_interim(head, data[end:])
 
     def _check_unfinished(self, added: int) -> None:
+        """Judge what has come of a head, of which all but `added` bytes were judged before."""
         held, limits = self._held, self._limits
-        if not held.startswith(b"HTTP/1."[: len(held)]):
+        size = len(held)
+        if not held.startswith(b"HTTP/1."[:size]):
             raise _not_http(held)
-        if _ILLEGAL.search(held, max(len(held) - added - 1, 0)):
+        if _ILLEGAL.search(held, max(size - added - 1, 0)):
             self._refuse_illegal(bytes(held))
-        last = held.rfind(b"\n", self._line_start)
-        if last >= 0:
-            self._line_start = last + 1
-        if len(held) > limits.block:
+        if size > limits.block:
             raise HeadTooLarge("the head", limits.block)
-        most = limits.status_line if self._line_start == 0 else limits.line
-        if len(held) - self._line_start > most:
-            raise HeadTooLarge("the status line" if self._line_start == 0 else "a header line", most)
+        at = held.find(b"\n", size - added)
+        while at >= 0:
+            self._check_line(at - 1)
+            if self._lines == 0 and not _STATUS_LINE.match(held):
+                raise _not_http(held)
+            self._line_start = at + 1
+            self._lines += 1
+            if self._lines > limits.fields + 1:
+                raise HeadTooLarge("the head", limits.fields, unit="fields")
+            at = held.find(b"\n", at + 1)
+        self._check_line(size - held.endswith(b"\r"))
+
+    def _check_line(self, end: int) -> None:
+        """The line that ends at `end`, without its CRLF, or what has come of it."""
+        if self._lines == 0:
+            if end > self._limits.status_line:
+                raise HeadTooLarge("the status line", self._limits.status_line)
+        elif end - self._line_start > self._limits.line:
+            raise HeadTooLarge("a header line", self._limits.line)
 
     def _skip_interim(self, head: ResponseHead, rest: bytes) -> None:
         """1xx answers come before the real one (RFC 9110 15.2)."""
@@ -245,17 +257,15 @@ class ResponseParser:
         return _make_head(raw, lower, framing, length)
 
     def _check_limits(self, raw: bytes) -> None:
-        limits = self._limits
-        if len(raw) > limits.block:
+        limits, size = self._limits, len(raw)
+        if size > limits.block:
             raise HeadTooLarge("the head", limits.block)
-        if len(raw) > limits.status_line:
-            first = raw.index(b"\r\n")
-            if first > limits.status_line:
-                raise HeadTooLarge("the status line", limits.status_line)
-            if len(raw) > limits.line and max(map(len, raw.split(b"\r\n"))) > limits.line:
-                raise HeadTooLarge("a header line", limits.line)
         if raw.count(b"\r\n") - 2 > limits.fields:
             raise HeadTooLarge("the head", limits.fields, unit="fields")
+        if size > limits.status_line and raw.index(b"\r\n") > limits.status_line:
+            raise HeadTooLarge("the status line", limits.status_line)
+        if size > limits.line and max(map(len, raw.split(b"\r\n")[1:])) > limits.line:
+            raise HeadTooLarge("a header line", limits.line)
 
     def _prove(self, raw: bytes) -> None:
         syntax = _Syntax()
@@ -295,6 +305,7 @@ class ResponseParser:
 
     def _begin_body(self, head: ResponseHead, data: bytes, start: int) -> None:
         self.head = head
+        self.keep_alive = head.keep_alive
         rest = len(data) - start
         framing = NO_BODY if self._is_head_request else head.framing
         if framing == LENGTH:
@@ -306,15 +317,17 @@ class ResponseParser:
             else:
                 self._remaining = length - rest
                 self.body = data[start:]
-        elif framing == NO_BODY:
+        elif framing == CHUNKED:
+            self._chunked = ChunkedBody(head, self._limits)
+            self._feed_chunked(data[start:])
+        elif framing == UNTIL_EOF and self._read_until_eof:
+            self.keep_alive = False
+            self.body = data[start:]
+        else:
+            self.keep_alive = self.keep_alive and framing == NO_BODY
             self.complete = True
             self.surplus = rest > 0
             self.body = b""
-        elif framing == UNTIL_EOF:
-            self.body = data[start:]
-        else:
-            self._chunked = ChunkedBody(head.raw, self._limits)
-            self._feed_chunked(data[start:])
 
     def _feed_counted(self, data: bytes) -> None:
         remaining = self._remaining
@@ -367,7 +380,7 @@ def _merge_lengths(raw: bytes, lengths: list[bytes]) -> tuple[bytes, list[bytes]
 
 def _make_head(raw: bytes, lower: bytes, framing: int, length: int) -> ResponseHead:
     tokens = {token.strip(b" \t") for value in _values(lower, b"connection") for token in value.split(b",")}
-    keep_alive = b"close" not in tokens and (raw[7] == 0x31 or b"keep-alive" in tokens) and framing != UNTIL_EOF
+    keep_alive = b"close" not in tokens and (raw[7] == 0x31 or b"keep-alive" in tokens)
     idle_hint: float | None = None
     uses_left: int | None = None
     for value in _values(lower, b"keep-alive"):

@@ -11,7 +11,7 @@ from keepwarm.client.errors import (
     TotalTimeoutError,
 )
 from keepwarm.client.exchange import Exchange
-from keepwarm.client.h1 import DEFAULT_LIMITS, HeadLimits, ResponseParser
+from keepwarm.client.h1 import ResponseParser
 from keepwarm.client.head import ResponseHead
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.upload import CONTINUE_SECONDS, Upload, upload_error
@@ -31,11 +31,9 @@ class H1Channel(Channel):
 
     __slots__ = ("_got_eof", "_parser", "exchange")
 
-    def __init__(
-        self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, limits: HeadLimits = DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(endpoint, loop)
-        self._parser = ResponseParser(limits)
+        self._parser = ResponseParser()
         self._got_eof = False
         self.exchange: Exchange | None = None
 
@@ -47,7 +45,7 @@ class H1Channel(Channel):
         transport = self.transport
         exchange = Exchange(self, request, self.loop.create_future(), deadline, read_timeout)
         self.exchange = exchange
-        self._parser.start(request.method)
+        self._parser.start(request.method, request.limits, request.read_until_eof)
         if transport is None or transport.is_closing():
             self._fail(self._disconnected(exchange, None, sent=False))
             return exchange
@@ -143,10 +141,10 @@ class H1Channel(Channel):
         self.exchange = None
         exchange.trailers = parser.trailers
         if self.retiring is None:
-            head, upload = exchange.head, exchange.upload
+            upload = exchange.upload
             if parser.surplus:
                 self.retiring = "stray_bytes"
-            elif head is None or not head.keep_alive or exchange.request.wants_close:
+            elif not parser.keep_alive or exchange.request.wants_close:
                 self.retiring = "hint"
             elif upload is not None and not upload.done:
                 self.retiring = "protocol"
@@ -182,9 +180,9 @@ class H1Channel(Channel):
             self._fail(self._with_context(error, exchange))
             return
         if exc is not None:
-            error = ClientPayloadError(f"the connection was lost in the middle of the body: {exc}", received=None)
-            error.__cause__ = exc
-            self._fail(self._with_context(error, exchange))
+            lost = ClientPayloadError(f"the connection was lost in the middle of the body: {exc}")
+            lost.__cause__ = exc
+            self._fail(self._with_context(lost, exchange))
         else:
             self._finish(exchange)
 
@@ -221,8 +219,9 @@ class H1Channel(Channel):
         exchange, owner = self.exchange, self.owner
         if exchange is None or owner is None:
             return
-        remaining = self._parser.remaining
-        if (remaining is not None and remaining > most) or exchange.head is None or not exchange.head.keep_alive:
+        parser = self._parser
+        remaining = parser.remaining
+        if (remaining is not None and remaining > most) or exchange.head is None or not parser.keep_alive:
             self.abort_exchange()
             return
         if exchange.stream is not None:

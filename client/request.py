@@ -5,6 +5,7 @@ from typing import Any, Final
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.framing import Framing, frame_body
+from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import NO_NAMES, DefaultHeaders, encode_field, encode_headers
 from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
 from keepwarm.client.source import Payload
@@ -21,7 +22,7 @@ class ClientRequest:
     body in one, else it is the head alone and `payload` follows.
 
     `may_replay` says whether sending it twice does no harm: the method is idempotent (RFC 9110 9.2.2) or the caller
-    gave an Idempotency-Key.
+    gave an Idempotency-Key. `limits` and `read_until_eof` are for reading the answer (see ResponseParser.start).
     """
 
     __slots__ = (
@@ -29,9 +30,11 @@ class ClientRequest:
         "expects_continue",
         "framing",
         "is_streamed",
+        "limits",
         "may_replay",
         "method",
         "payload",
+        "read_until_eof",
         "target",
         "version",
         "wants_close",
@@ -52,8 +55,12 @@ class ClientRequest:
         expect100: bool = False,
         version: HttpVersion = HttpVersion11,
         force_close: bool = False,
+        limits: HeadLimits = DEFAULT_LIMITS,
+        read_until_eof: bool = True,
     ) -> None:
         self.method = method = check_method(method)
+        self.limits = limits
+        self.read_until_eof = read_until_eof
         self.target = target
         self.endpoint: Endpoint = target.endpoint
         self.payload = payload

@@ -16,6 +16,7 @@ from keepwarm.client.head import ResponseHead, decode_fields
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.version import HttpVersion
 from keepwarm.pool.connection import Connection
+from keepwarm.pool.errors import printable
 from keepwarm.pool.pool import Pool
 
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
@@ -222,7 +223,7 @@ class ClientResponse:
         if self.status >= 400:
             self.release()
             raise ClientResponseError(
-                f"{self.method} {self.url} answered {self.status} {self.reason}",
+                f"{self.method} {self.url} answered {self.status} {printable(self.reason)}",
                 endpoint=self._request.endpoint,
                 phase="head",
                 reused=self._exchange.reused,
@@ -238,4 +239,4 @@ class ClientResponse:
             self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({self.url}) [{self.status} {self.reason}]>"
+        return f"<{type(self).__name__}({self.url}) [{self.status} {printable(self.reason)}]>"

@@ -12,8 +12,8 @@ from typing import Any, Self
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
 from keepwarm.client.errors import InvalidInput, ResponseDisconnected
-from keepwarm.client.exchange import Exchange
 from keepwarm.client.h1_channel import H1Channel
+from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
 from keepwarm.client.memo import Memo
 from keepwarm.client.payload import make_payload
@@ -22,7 +22,6 @@ from keepwarm.client.response import ClientResponse
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import TargetCache
 from keepwarm.client.version import HttpVersion11, check_version
-from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.connector import BaseConnector, Closing
 from keepwarm.pool.pool import Pool
@@ -39,7 +38,8 @@ class ClientSession:
     generated headers to leave out. `auth`: BasicAuth for each request. `timeout`: a ClientTimeout, a number of
     seconds for `total`, or None for no limit; 300 s in total by default. `version`: HTTP version. `json_serialize`:
     makes the text of ``json=``. `retry_stale`: send a request once more, on a new connection, when a reused one turns
-    out dead before a byte of the answer, if that can do no harm (K7); on by default.
+    out dead before a byte of the answer, if that can do no harm (K7); on by default. `limits`: a HeadLimits, how large
+    the head of an answer may be (K6).
 
     Constructing one needs no running loop. Raises ValueError or TypeError for an option that cannot be used.
     """
@@ -56,6 +56,7 @@ class ClientSession:
         version: Any = HttpVersion11,
         json_serialize: Callable[[Any], str | bytes] = dumps,
         retry_stale: bool = True,
+        limits: HeadLimits = DEFAULT_LIMITS,
     ) -> None:
         self._connector: BaseConnector | None = None
         self._skip = check_skip(skip_auto_headers)
@@ -65,6 +66,9 @@ class ClientSession:
         self._version = check_version(version)
         self._json_serialize = json_serialize
         self._retry_stale = bool(retry_stale)
+        if not isinstance(limits, HeadLimits):
+            raise TypeError(f"limits must be a HeadLimits, got {limits!r}")
+        self._limits = limits
         if connector is None:
             connector = TCPConnector(loop=loop)
         elif not isinstance(connector, BaseConnector):
@@ -106,7 +110,9 @@ class ClientSession:
         `params`: mapping, pairs or str for the query. `data` or `json`: the body. `headers`: added to the session's,
         replacing those of the same name. `skip_auto_headers`, `auth`, `timeout`, `version`: for this request.
         `encoding`: for a str body. `chunked`: send the body in chunks (of that size). `expect100`: wait for the
-        peer's word before the body. `allow_redirects` must be True or False.
+        peer's word before the body. `read_until_eof`: whether an answer with neither length nor chunks has a body,
+        which the end of the connection ends; False takes it to have none (C-23). `allow_redirects` must be True or
+        False.
 
         Raises InvalidInput or TypeError, before any I/O, for an argument that cannot be used; ClientConnectionError
         and its kinds when there is no connection; ClientResponseError and its kinds when there is no usable answer;
@@ -166,6 +172,7 @@ class ClientSession:
         version: Any = None,
         chunked: Any = None,
         expect100: bool = False,
+        read_until_eof: bool = True,
         timeout: Any = _UNSET,
     ) -> ClientResponse:
         connector = self._usable_connector()
@@ -182,10 +189,13 @@ class ClientSession:
             expect100=expect100,
             version=self._version if version is None else check_version(version),
             force_close=connector.force_close,
+            limits=self._limits,
+            read_until_eof=bool(read_until_eof),
         )
         if (
             type(url) is str
             and request.method == "GET"
+            and read_until_eof
             and not (params or headers or skip_auto_headers or auth or request.payload or version)
         ):
             self._plain_gets.put(url, request)

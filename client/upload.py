@@ -1,6 +1,7 @@
 """Upload: a request body that is sent piece by piece, beside the wait for the response."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keepwarm.client.errors import ClientRequestError
@@ -77,7 +78,8 @@ class Upload:
                 await self._write(channel, piece, framing.chunked)
         else:
             async for data in payload.chunks():
-                for piece in split_body(data, framing.chunk_size) if framing.chunked else (data,):
+                pieces: Iterable[Bytes] = split_body(data, framing.chunk_size) if framing.chunked else (data,)
+                for piece in pieces:
                     await self._write(channel, piece, framing.chunked)
         if framing.chunked:
             channel.write(LAST_CHUNK)
