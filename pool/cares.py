@@ -20,12 +20,17 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, cast
-
-import aiodns
-import pycares
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from keepwarm.pool.errors import DNSError
+from keepwarm.pool.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import aiodns
+    import pycares
+else:
+    aiodns = lazy_module("aiodns")
+    pycares = lazy_module("pycares")
 
 # The first c-ares without CVE-2026-33630.
 SAFE_VERSION: Final = (1, 34, 7)
@@ -199,7 +204,7 @@ class _Generation:
 
     __slots__ = ("asked", "pending", "resolver")
 
-    def __init__(self, resolver: aiodns.DNSResolver) -> None:
+    def __init__(self, resolver: "aiodns.DNSResolver") -> None:
         self.resolver = resolver
         self.asked: set[str] = set()
         self.pending = 0
@@ -274,7 +279,7 @@ class SharedResolver:
         current.asked.add(name)
         return current
 
-    def _create(self) -> aiodns.DNSResolver:
+    def _create(self) -> "aiodns.DNSResolver":
         try:
             # "b": the name servers only. c-ares would read the hosts file on the loop's thread.
             return aiodns.DNSResolver(

@@ -13,10 +13,7 @@ import re
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Final, Literal, Protocol
-
-import aiodns
-import pycares
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from keepwarm.pool.address import FAMILY_NAMES, Address, Answer, check_query, literal_answer, name_answer
 from keepwarm.pool.cares import (
@@ -31,6 +28,13 @@ from keepwarm.pool.cares import (
 from keepwarm.pool.endpoint import normalise_host
 from keepwarm.pool.errors import DNSError, PoolClosedError, printable
 from keepwarm.pool.hosts_file import HOSTS_PATH, HostsFile
+from keepwarm.pool.lazy import lazy_module
+
+if TYPE_CHECKING:
+    import aiodns
+    import pycares
+else:
+    aiodns = lazy_module("aiodns")
 
 __all__ = ["Address", "Answer", "AsyncResolver", "Resolver", "SplitResolver", "ThreadResolver"]
 
@@ -39,46 +43,58 @@ logger = logging.getLogger(__name__)
 # RFC 1123 plus the underscore, which real zones use. c-ares hands on whatever bytes an alias is made of.
 _ALIAS: Final = re.compile(r"[A-Za-z0-9_.-]{1,254}", re.ASCII)
 
+# The status codes of c-ares that are told apart: part of its ABI, written down so that the library can load late.
+ARES_ENODATA: Final = 1
+ARES_ESERVFAIL: Final = 3
+ARES_ENOTFOUND: Final = 4
+ARES_EREFUSED: Final = 6
+ARES_EBADNAME: Final = 8
+ARES_EBADRESP: Final = 10
+ARES_ECONNREFUSED: Final = 11
+ARES_ETIMEOUT: Final = 12
+ARES_EDESTRUCTION: Final = 16
+ARES_ECANCELLED: Final = 24
+
 # What c-ares reports -> (code as in socket.gaierror, what was said, what to check).
 _CARES_FAILURES: Final[dict[int, tuple[int, str, str]]] = {
-    aiodns.error.ARES_ENOTFOUND: (
+    ARES_ENOTFOUND: (
         socket.EAI_NONAME,
         "the name does not exist (NXDOMAIN)",
         "Check the spelling and the search domains",
     ),
-    aiodns.error.ARES_ENODATA: (
+    ARES_ENODATA: (
         socket.EAI_NONAME,
         "the name exists but has no {family} address (no data)",
         "Check its A and AAAA records and the connector's `family`",
     ),
-    aiodns.error.ARES_ESERVFAIL: (
+    ARES_ESERVFAIL: (
         socket.EAI_AGAIN,
         "the name server could not answer (SERVFAIL)",
         "Check the zone and its DNSSEC signatures, or try again later",
     ),
-    aiodns.error.ARES_EREFUSED: (
+    ARES_EREFUSED: (
         socket.EAI_FAIL,
         "the name server refuses to answer (REFUSED)",
         "Check that it serves this client and this zone",
     ),
-    aiodns.error.ARES_ETIMEOUT: (
+    ARES_ETIMEOUT: (
         socket.EAI_AGAIN,
         "no name server answered in time (timeout)",
         "Check that the name servers can be reached",
     ),
-    aiodns.error.ARES_ECONNREFUSED: (
+    ARES_ECONNREFUSED: (
         socket.EAI_AGAIN,
         "no name server could be contacted",
         "Check that the name servers run and can be reached",
     ),
-    aiodns.error.ARES_EBADRESP: (
+    ARES_EBADRESP: (
         socket.EAI_FAIL,
         "the name server sent an answer that is not valid DNS",
         "Check the name server",
     ),
-    aiodns.error.ARES_EBADNAME: (socket.EAI_NONAME, "it is not a legal domain name", "Check the spelling"),
+    ARES_EBADNAME: (socket.EAI_NONAME, "it is not a legal domain name", "Check the spelling"),
 }
-_CARES_CLOSED: Final = (aiodns.error.ARES_ECANCELLED, aiodns.error.ARES_EDESTRUCTION)
+_CARES_CLOSED: Final = (ARES_ECANCELLED, ARES_EDESTRUCTION)
 
 _SYSTEM_FAILURES: Final[dict[int, tuple[str, str]]] = {
     socket.EAI_NONAME: ("the system knows no such name", "Check the spelling and the hosts file"),
@@ -161,7 +177,7 @@ class AsyncResolver:
         if loop is not None and not loop.is_closed():
             for future in self._pending:
                 if not future.done():
-                    future.set_exception(aiodns.error.DNSError(aiodns.error.ARES_ECANCELLED, "closed"))
+                    future.set_exception(aiodns.error.DNSError(ARES_ECANCELLED, "closed"))
                     future.exception()  # read: whoever waited may be cancelled before it wakes
         shared.release()
 
@@ -180,11 +196,11 @@ class AsyncResolver:
             shared = self._shared = shared_resolver(self._loop, self._options)
         return shared
 
-    def _failure(self, exc: aiodns.error.DNSError, name: str, family: int) -> DNSError | PoolClosedError:
-        code = exc.args[0] if exc.args else aiodns.error.ARES_EBADRESP
+    def _failure(self, exc: "aiodns.error.DNSError", name: str, family: int) -> DNSError | PoolClosedError:
+        code = exc.args[0] if exc.args else ARES_EBADRESP
         if code in _CARES_CLOSED:
             return _closed_error(name)
-        shortage = no_socket_left() if code == aiodns.error.ARES_ECONNREFUSED else None
+        shortage = no_socket_left() if code == ARES_ECONNREFUSED else None
         if shortage is not None:
             return unavailable(shortage)
         unknown = (socket.EAI_FAIL, printable(str(exc.args[-1] if exc.args else exc)), "Check the name servers")
@@ -298,7 +314,7 @@ class SplitResolver:
         self._system.close()
 
 
-def _cares_answer(result: pycares.AddrInfoResult, name: str, port: int) -> Answer:
+def _cares_answer(result: "pycares.AddrInfoResult", name: str, port: int) -> Answer:
     for alias in result.cnames:
         if not isinstance(alias.name, str) or not _ALIAS.fullmatch(alias.name):
             raise DNSError(

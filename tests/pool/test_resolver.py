@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiodns
 import pytest
 
+from keepwarm.pool import resolver as resolver_module
 from keepwarm.pool.address import Address, Answer
 from keepwarm.pool.cares import shared_count
 from keepwarm.pool.errors import DNSError, InvalidURL, PoolClosedError
@@ -198,3 +200,9 @@ async def test_a_failure_of_dns_is_not_hidden_by_the_system(tmp_path: Path) -> N
 def test_old_cares_takes_two_words() -> None:
     with pytest.raises(ValueError, match="old_cares"):
         SplitResolver(old_cares="ignore")  # type: ignore[arg-type]
+
+
+async def test_status_codes_are_those_of_cares() -> None:
+    """The codes are written down so that the library can load late; they must stay the library's."""
+    ours = {name: value for name, value in vars(resolver_module).items() if name.startswith("ARES_")}
+    assert ours and ours == {name: getattr(aiodns.error, name) for name in ours}
