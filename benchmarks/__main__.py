@@ -32,6 +32,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"rounds of each client (default {ROUNDS})")
     parser.add_argument("--client", action="append", default=[], help="only this client; may be given several times")
     parser.add_argument("--server", choices=["auto", *SERVERS], default="auto", help="default: nginx if installed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the JSON (default: results/)")
     parser.add_argument("--no-pin", action="store_true", help="let the system place server and clients")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a promised figure is missed")
     options = parser.parse_args(arguments)
@@ -98,7 +99,7 @@ def main() -> int:
     lines, missed = promise_lines(results)
     print("\n".join(lines))
     settings = {"rounds": plan.rounds, "round_seconds": plan.round_seconds, "server": server, "pins": pins}
-    path = write_json(RESULTS, settings, results)
+    path = write_json(options.results, settings, results)
     print(f"\n{time.monotonic() - began:.0f} s; every round is in {path}")
     failed = any(result.failed for result in results.values())
     return 1 if failed or (missed and options.strict) else 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks.children import Child, ChildError
+from benchmarks.clients import BY_NAME
 from benchmarks.job import Job
 from benchmarks.launch import command
 from benchmarks.results import ScenarioResult
@@ -132,8 +133,9 @@ async def run_idle(scenario: Idle, addresses: Addresses, plan: Plan) -> Scenario
                 except ChildError as exc:
                     await drop(name, children, result, exc)
                     continue
-                result.add(name, figures.pop("traced"), figures)
-                plan.say(f"idle: {name} {result.figures[name][-1]:.1f} KiB")
+                live = figures.pop("live")
+                result.add(name, None if BY_NAME[name].native else live, figures)
+                plan.say(f"idle: {name} {live:.1f} KiB")
         finally:
             await asyncio.gather(*(child.stop() for child in children.values()))
     return result

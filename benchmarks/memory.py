@@ -42,7 +42,7 @@ async def settle() -> None:
 
 
 async def hold(open_client: OpenClient, job: Job, count: int) -> dict[str, float]:
-    """KiB an idle connection: resident (all of the process) and traced (what Python's allocators handed out).
+    """KiB an idle connection: live (handed out by Python's allocators and not given back) and resident.
 
     The two are taken one after the other with connections of their own, since tracing takes memory itself. A few
     connections are opened and closed first, so that code and tables loaded on first use do not count.
@@ -54,11 +54,11 @@ async def hold(open_client: OpenClient, job: Job, count: int) -> dict[str, float
     resident = resident_bytes() - before
     await client.close()
     await settle()
-    traced = await traced_bytes(open_client, job, count)
-    return {"resident": resident / count / 1024, "traced": traced / count / 1024}
+    live = await live_bytes(open_client, job, count)
+    return {"resident": resident / count / 1024, "live": live / count / 1024}
 
 
-async def traced_bytes(open_client: OpenClient, job: Job, count: int) -> int:
+async def live_bytes(open_client: OpenClient, job: Job, count: int) -> int:
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

@@ -60,7 +60,7 @@ class Nginx:
     """One nginx with the given ``http`` section, listening on `ports`.
 
     `{directory}` in the section is replaced by the directory. It can be started and stopped any number of times; the
-    ports stay the same.
+    ports stay the same. Start it from the main thread: it ends with the thread that started it.
     """
 
     def __init__(self, directory: Path, http: str, ports: tuple[int, ...], core: int | None = None) -> None:

@@ -55,10 +55,11 @@ def figure_rows(result: ScenarioResult) -> list[list[str]]:
     extras = [name for name in EXTRAS if any(name in values for values in result.extras.values())]
     base = "floor" if "floor" in result.figures else "aiohttp"
     rows = [["client", result.unit, f"x {base}", *(EXTRAS[name] for name in extras)]]
-    for client in result.figures:
+    for client in result.extras:
         against = result.ratio(client, base)
+        figure = spread_text(result.spread(client)) if client in result.figures else "-"
         shown = [number(Spread.of(result.extras[client][name]).median) for name in extras]
-        rows.append([client, spread_text(result.spread(client)), f"{against.median:.2f}" if against else "-", *shown])
+        rows.append([client, figure, f"{against.median:.2f}" if against else "-", *shown])
     return rows
 
 

@@ -19,8 +19,10 @@ class ScenarioResult:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def add(self, client: str, figure: float, extras: Mapping[str, float]) -> None:
-        self.figures.setdefault(client, []).append(figure)
+    def add(self, client: str, figure: float | None, extras: Mapping[str, float]) -> None:
+        """One round. `figure` is None where only the extras can be had."""
+        if figure is not None:
+            self.figures.setdefault(client, []).append(figure)
         lists = self.extras.setdefault(client, {})
         for name, value in extras.items():
             lists.setdefault(name, []).append(value)

@@ -45,7 +45,7 @@ class Idle:
     title: str = "memory of one idle connection, TCP"
     clients: tuple[str, ...] = IDLE_CLIENTS
     connections: int = 2000
-    unit: str = "KiB per connection"
+    unit: str = "live KiB per connection"
 
 
 Scenario = Calls | Imports | Idle

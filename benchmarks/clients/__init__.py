@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ClientSpec:
-    """One participant. `module` has ``async def open_client(job: Job) -> Client``."""
+    """One participant. `module` has ``async def open_client(job: Job) -> Client``.
+
+    `native`: it keeps its connections outside Python's allocators, so that these cannot tell what one takes.
+    """
 
     name: str
     module: str
     requires: tuple[str, ...]
     fast_tls: bool = False
+    native: bool = False
 
 
 CLIENTS = (
@@ -20,7 +24,7 @@ CLIENTS = (
     ClientSpec("keepwarm-fast-tls", "benchmarks.clients.keepwarm_client", ("keepwarm", "aiofastnet"), fast_tls=True),
     ClientSpec("aiohttp", "benchmarks.clients.aiohttp_client", ("aiohttp",)),
     ClientSpec("httpx", "benchmarks.clients.httpx_client", ("httpx",)),
-    ClientSpec("pyreqwest", "benchmarks.clients.pyreqwest_client", ("pyreqwest",)),
+    ClientSpec("pyreqwest", "benchmarks.clients.pyreqwest_client", ("pyreqwest",), native=True),
 )
 
 BY_NAME = {spec.name: spec for spec in CLIENTS}
