@@ -25,7 +25,7 @@ async def main(*urls: str) -> None:
     async with keepwarm.ClientSession(connector=connector) as session:
         statuses = await asyncio.gather(*(call(session, url) for url in urls for _ in range(CALLS)))
         print(f"{len(statuses)} calls, {statuses.count(200)} with status 200")
-        for endpoint, numbers in session.connector.stats().endpoints.items():
+        for endpoint, numbers in connector.stats().endpoints.items():
             print(f"{endpoint}: {numbers.leases} calls over {numbers.dials} sockets, {numbers.idle} still warm")
 
 

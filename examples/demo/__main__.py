@@ -38,15 +38,15 @@ def local_targets(servers: Servers) -> list[Target]:
     return [Target.numbered(name, base, post) for (name, post), base in named]
 
 
-def sockets_text(session: keepwarm.ClientSession) -> str:
-    now = session.connector.stats().total
+def sockets_text(connector: keepwarm.BaseConnector) -> str:
+    now = connector.stats().total
     return f"sockets {now.open:>2} open ({now.leased} in use), {now.waiting} callers wait"
 
 
-async def watch(screen: Screen, load: Load, session: keepwarm.ClientSession) -> None:
+async def watch(screen: Screen, load: Load, connector: keepwarm.BaseConnector) -> None:
     while True:
         await asyncio.sleep(screen.interval)
-        screen.show(load, sockets_text(session))
+        screen.show(load, sockets_text(connector))
 
 
 async def run_local(load: Load, targets: list[Target], calls: int) -> None:
@@ -62,8 +62,8 @@ async def call_all(options: Options, connector: keepwarm.TCPConnector, targets: 
     screen = Screen(options.calls)
     print("\n".join([screen.style.bold(line) for line in heading(options)] + [""]), flush=True)
     async with keepwarm.ClientSession(connector=connector, timeout=TIME_LIMIT) as session:
-        load = Load(session, options.callers)
-        watcher = asyncio.create_task(watch(screen, load, session))
+        load = Load(session, connector, options.callers)
+        watcher = asyncio.create_task(watch(screen, load, connector))
         try:
             if options.url:
                 await load.run(f"GET {options.url}", targets, options.calls)
@@ -71,7 +71,7 @@ async def call_all(options: Options, connector: keepwarm.TCPConnector, targets: 
                 await run_local(load, targets, options.calls)
         finally:
             watcher.cancel()
-            screen.clear()
+            screen.end()
             if load.rows:
                 print("\n".join(summary(load.rows, screen.style)), flush=True)
     return 1 if any(row.failed for row in load.rows) else 0

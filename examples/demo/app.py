@@ -26,12 +26,12 @@ def answer(number: int, received: int) -> bytes:
 
 
 async def read_body(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

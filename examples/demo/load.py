@@ -50,9 +50,10 @@ class Target:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of the calls of one row. `cpu` and `wall` are seconds, `sockets` and so on are of the whole row."""
+    """What came of the calls of one row. `cpu` and `wall` are seconds; `numbered`: each answer was told from others."""
 
     name: str
+    numbered: bool = True
     took: list[float] = field(default_factory=list)
     failed: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -66,6 +67,10 @@ class Tally:
     def calls(self) -> int:
         return len(self.took) + self.failed
 
+    @property
+    def gave_up(self) -> bool:
+        return self.failed >= GIVE_UP_AFTER
+
     def fail(self, why: str) -> None:
         self.failed += 1
         self.failures[why] += 1
@@ -77,7 +82,7 @@ class Tally:
 
     @classmethod
     def total(cls, name: str, rows: "list[Tally]") -> Self:
-        row = cls(name)
+        row = cls(name, numbered=all(other.numbered for other in rows))
         for other in rows:
             row.took += other.took
             row.failures += other.failures
@@ -89,16 +94,17 @@ class Tally:
 class Load:
     """The calls of one row after the other, through one session. `rows` grows while they run."""
 
-    def __init__(self, session: keepwarm.ClientSession, callers: int) -> None:
+    def __init__(self, session: keepwarm.ClientSession, connector: keepwarm.BaseConnector, callers: int) -> None:
         self._session = session
+        self._connector = connector
         self._callers = callers
         self.rows: list[Tally] = []
 
     async def run(self, name: str, targets: list[Target], calls: int) -> None:
         """`calls` calls to each target, all targets at once, `callers` at a time for each."""
-        row = Tally(name)
+        row = Tally(name, numbered=all(call.number is not None for target in targets for call in target.calls))
         self.rows.append(row)
-        before = self._session.connector.stats().total
+        before = self._connector.stats().total
         cpu, wall = time.process_time(), time.perf_counter()
         try:
             async with asyncio.TaskGroup() as group:
@@ -108,14 +114,14 @@ class Load:
                         group.create_task(self._caller(target, left, row))
         finally:
             row.cpu, row.wall = time.process_time() - cpu, time.perf_counter() - wall
-            after = self._session.connector.stats().total
+            after = self._connector.stats().total
             row.sockets = after.dials - before.dials
             row.leases = after.leases - before.leases
             row.reused = after.reused - before.reused
 
     async def _caller(self, target: Target, left: Iterator[int], row: Tally) -> None:
         for turn in left:
-            if row.failed >= GIVE_UP_AFTER:
+            if row.gave_up:
                 return
             call = target.calls[turn % len(target.calls)]
             began = time.perf_counter()

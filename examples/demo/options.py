@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-CALLS = 60_000
+CALLS = 100_000
 CALLERS = 16
 LIMIT = 8
 URL_CALLS = 2_000

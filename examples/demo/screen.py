@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from examples.demo.load import Load, Tally
+from examples.demo.load import GIVE_UP_AFTER, Load, Tally
 
 BAR_WIDTH = 24
 HEADINGS = ("", "calls", "failed", "calls/s", "p50 ms", "p99 ms", "CPU µs/call", "sockets opened", "reused")
@@ -67,9 +67,12 @@ class Screen:
         else:
             print(f"  {now - self._began:4.0f} s {text}", flush=True)
 
-    def clear(self) -> None:
+    def end(self) -> None:
+        """Make room for the table."""
         if self.terminal:
             print("\r\033[K", end="", flush=True)
+        elif self._last[1]:
+            print(flush=True)
 
     def _bar(self, done: int) -> str:
         full = min(BAR_WIDTH, done * BAR_WIDTH // max(1, self._planned))
@@ -116,11 +119,14 @@ def table(rows: Sequence[Tally], total: Tally | None, style: Style) -> list[str]
 def summary(rows: Sequence[Tally], style: Style) -> list[str]:
     """The table with its legend, and what failed."""
     total = Tally.total("total", list(rows)) if len(rows) > 1 else None
-    lines = ["", *table(rows, total, style), "", *(style.dim("  " + text) for text in LEGEND), ""]
+    lines = [*table(rows, total, style), "", *(style.dim("  " + text) for text in LEGEND), ""]
     overall = total or rows[0]
     if overall.failed:
         lines.append(style.bad(f"  {overall.failed:,} of {overall.calls:,} calls failed:"))
         lines += [f"    {count:,} x {why}" for why, count in overall.failures.most_common(5)]
+        if any(row.gave_up for row in rows):
+            lines.append(f"    the rest was not tried: a row of calls ends after {GIVE_UP_AFTER} failures")
     else:
-        lines.append(style.good(f"  All {overall.calls:,} calls were answered, each with its own answer."))
+        own = ", each with its own answer" if overall.numbered else ""
+        lines.append(style.good(f"  All {overall.calls:,} calls were answered{own}."))
     return lines
