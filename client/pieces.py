@@ -1,0 +1,123 @@
+"""Pieces: bytes in order, kept as the objects they came in.
+
+Appending copies nothing; taking slices at most one piece and joins at most once. No waiting and no limits in here.
+"""
+
+from collections import deque
+from typing import Final
+
+BytesLike = bytes | bytearray | memoryview
+
+# A peer that sends a chunk for each byte would make us keep an object for each. Runs of small pieces are joined.
+SMALL_PIECE: Final = 512
+SMALL_RUN: Final = 256
+
+
+def as_bytes(data: BytesLike) -> bytes:
+    """`data` itself if it is bytes; a copy of anything that could still change. Raises TypeError for the rest."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+class Pieces:
+    """A queue of bytes. Base of the stream reader, so that a body is one object."""
+
+    __slots__ = ("_buffer", "_offset", "_size", "_small")
+
+    def __init__(self) -> None:
+        self._buffer: deque[bytes] = deque()
+        self._offset = 0  # bytes of the first piece that are taken already; always less than its length
+        self._size = 0
+        self._small = 0  # how many small pieces in a row were appended last
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes can be read without waiting."""
+        return self._size
+
+    def _append(self, piece: bytes) -> None:
+        """Put a piece, which is not empty, at the end."""
+        self._buffer.append(piece)
+        self._size += len(piece)
+        if len(piece) >= SMALL_PIECE:
+            self._small = 0
+            return
+        self._small += 1
+        if self._small >= SMALL_RUN:
+            self._small = 0
+            self._pack()
+
+    def _pack(self) -> None:
+        buffer = self._buffer
+        # Fewer are left if some of the run were taken. Where the first piece is joined, `_offset` still fits.
+        if len(buffer) >= SMALL_RUN:
+            run = [buffer.pop() for _ in range(SMALL_RUN)]
+            run.reverse()
+            buffer.append(b"".join(run))
+
+    def _prepend(self, piece: bytes) -> None:
+        """Put a piece, which is not empty, at the start."""
+        if self._offset:
+            self._buffer[0] = self._buffer[0][self._offset :]
+            self._offset = 0
+        self._buffer.appendleft(piece)
+        self._size += len(piece)
+
+    def _drop(self) -> None:
+        self._buffer.clear()
+        self._offset = self._size = self._small = 0
+
+    def _cut(self, n: int) -> bytes:
+        """Take the first `n` bytes, fewer if there are fewer."""
+        if n >= self._size:
+            return self._cut_all()
+        buffer = self._buffer
+        pieces: list[bytes] = []
+        left = n
+        while left:
+            head = buffer[0]
+            start = self._offset
+            length = len(head) - start
+            if length > left:
+                pieces.append(head[start : start + left])
+                self._offset = start + left
+                break
+            pieces.append(head[start:])
+            buffer.popleft()
+            self._offset = 0
+            left -= length
+        self._size -= n
+        return b"".join(pieces)
+
+    def _cut_all(self) -> bytes:
+        """Take everything. One whole piece comes back as the object it was."""
+        buffer = self._buffer
+        if not buffer:
+            return b""
+        if self._offset:
+            buffer[0] = buffer[0][self._offset :]
+        data = b"".join(buffer)
+        self._drop()
+        return data
+
+    def _cut_piece(self) -> bytes:
+        """Take (what is left of) the first piece; b'' if there is none."""
+        if not self._buffer:
+            return b""
+        data = self._buffer.popleft()[self._offset :]
+        self._offset = 0
+        self._size -= len(data)
+        return data
+
+    def _line_length(self, limit: int) -> int:
+        """The length of the first line with its newline; 0 if none ends within `limit` bytes."""
+        start = self._offset
+        seen = 0
+        for piece in self._buffer:
+            at = piece.find(b"\n", start, start + limit - seen)
+            if at >= 0:
+                return seen + at - start + 1
+            seen += len(piece) - start
+            if seen >= limit:
+                break
+            start = 0
+        return 0
