@@ -19,7 +19,7 @@ import os
 import socket
 import ssl as ssl_module
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from tests.support.http1 import Request, chunk, chunked, head, ok, parse_fields, response
@@ -176,7 +176,8 @@ class ScriptedServer:
         if self._server is not None:
             await self._server.wait_closed()
         if self.path is not None:
-            os.unlink(self.path)
+            with suppress(FileNotFoundError):  # newer Pythons remove it themselves
+                os.unlink(self.path)
 
     async def __aenter__(self) -> "ScriptedServer":
         await self.start()
