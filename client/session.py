@@ -19,6 +19,7 @@ from keepwarm.client.memo import Memo
 from keepwarm.client.payload import make_payload
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
+from keepwarm.client.source import Payload
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import TargetCache
 from keepwarm.client.version import HttpVersion11, check_version
@@ -28,6 +29,8 @@ from keepwarm.pool.pool import Pool
 from keepwarm.pool.tcp_connector import TCPConnector
 
 _UNSET: Any = object()
+
+_PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
 
 class ClientSession:
@@ -79,6 +82,8 @@ class ClientSession:
         self._targets = TargetCache()
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
+        # Requests whose like differ in the body alone.
+        self._patterns: Memo[_PatternKey, ClientRequest] = Memo()
         self._source = traceback.extract_stack(sys._getframe(1)) if loop is not None and loop.get_debug() else None
         self._connector = connector
 
@@ -176,15 +181,22 @@ class ClientSession:
         timeout: Any = _UNSET,
     ) -> ClientResponse:
         connector = self._usable_connector()
-        target = self._targets.resolve(url, params)
+        limit = self._timeout if timeout is _UNSET else coerce_timeout(timeout)
+        payload = make_payload(data, json, encoding=encoding, json_serialize=self._json_serialize)
+        is_plain = type(url) is str and not (
+            params or skip_auto_headers or auth or version or chunked or expect100 or not read_until_eof
+        )
+        key = _pattern_key(method, url, headers, payload) if is_plain and payload is not None else None
+        if key is not None and payload is not None and (pattern := self._patterns.get(key)) is not None:
+            return await self._send(pattern.with_body(payload), limit)
         request = ClientRequest(
             method,
-            target,
+            self._targets.resolve(url, params),
             self._defaults,
             headers=headers,
             skip_auto_headers=self._skip | check_skip(skip_auto_headers) if skip_auto_headers else self._skip,
             auth=_check_auth(auth) or self._auth,
-            payload=make_payload(data, json, encoding=encoding, json_serialize=self._json_serialize),
+            payload=payload,
             chunked=chunked,
             expect100=expect100,
             version=self._version if version is None else check_version(version),
@@ -192,14 +204,11 @@ class ClientSession:
             limits=self._limits,
             read_until_eof=bool(read_until_eof),
         )
-        if (
-            type(url) is str
-            and request.method == "GET"
-            and read_until_eof
-            and not (params or headers or skip_auto_headers or auth or request.payload or version)
-        ):
+        if key is not None and request.is_pattern:
+            self._patterns.put(key, request)
+        elif is_plain and payload is None and not headers and request.method == "GET":
             self._plain_gets.put(url, request)
-        return await self._send(request, self._timeout if timeout is _UNSET else coerce_timeout(timeout))
+        return await self._send(request, limit)
 
     async def _send(self, request: ClientRequest, timeout: ClientTimeout) -> ClientResponse:
         """One request, one answer; twice on the wire only by K7."""
@@ -291,6 +300,21 @@ class ClientSession:
 
     def __repr__(self) -> str:
         return f"<ClientSession {'closed' if self.closed else 'open'}>"
+
+
+def _pattern_key(method: object, url: str, headers: Any, payload: Payload) -> _PatternKey | None:
+    """What requests have in common that differ in the body alone; None where that cannot be told at a glance."""
+    if type(method) is not str or payload.body is None:
+        return None
+    if not headers:
+        return method, url, payload.content_type, ()
+    if type(headers) is not dict or len(headers) > 8:
+        return None
+    items = tuple(headers.items())
+    for name, value in items:
+        if type(name) is not str or type(value) is not str:
+            return None
+    return method, url, payload.content_type, items
 
 
 def _check_auth(auth: Any) -> BasicAuth | None:
