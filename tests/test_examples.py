@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,16 +81,14 @@ async def test_streaming(capsys: pytest.CaptureFixture[str]) -> None:
     assert server.requests[1].is_chunked
 
 
+def demo_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "examples.demo", *arguments]
+
+
 async def run_demo(*arguments: str) -> tuple[int, str, str]:
-    """(exit status, standard output, standard error) of the demo in a process of its own."""
+    """(exit status, standard output, standard error) of the demo, while this loop serves what it calls."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "examples.demo",
-        *arguments,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        *demo_command(*arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), DEMO_SECONDS)
@@ -100,12 +100,15 @@ async def run_demo(*arguments: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_demo_with_its_own_servers() -> None:
+def test_demo_with_its_own_servers() -> None:
     """A small run answers every call and says so; the sockets are those that the limit allows."""
-    status, out, err = await run_demo("--calls", "1000", "--limit", "3")
-    assert (status, err) == (0, "")
-    assert "All 1,000 calls were answered" in out
-    rows = [line.split() for line in out.splitlines() if line.strip().startswith(("GET", "POST", "all", "total"))]
+    command = demo_command("--calls", "1000", "--limit", "3")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "All 1,000 calls were answered, each with its own answer." in done.stdout
+    rows = [
+        line.split() for line in done.stdout.splitlines() if line.strip().startswith(("GET", "POST", "all", "total"))
+    ]
     calls = [int(row[-9].replace(",", "")) for row in rows]
     sockets = [int(row[-3]) for row in rows]
     assert calls == [100, 100, 100, 100, 100, 500, 1000]
@@ -131,6 +134,25 @@ async def test_demo_fails_when_a_call_fails() -> None:
         assert status == 1
         assert GIVE_UP_AFTER <= len(server.requests) < 2 * GIVE_UP_AFTER
     assert "x status 503" in out
+
+
+def test_demo_ends_cleanly_on_ctrl_c() -> None:
+    """Stopped in the middle it shows what it has, and its servers are gone when it is."""
+    command = demo_command("--calls", "1000000")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            while process.stdout.readline().strip():
+                pass  # the heading ends with an empty line; by then the servers run
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=DEMO_SECONDS)
+        finally:
+            process.kill()
+    assert (process.returncode, err.strip()) == (130, "stopped by Ctrl-C; everything is closed")
+    assert "GET  catalogue" in out
+    assert len(children) == 2
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 def test_demo_options(capsys: pytest.CaptureFixture[str]) -> None:

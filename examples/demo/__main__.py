@@ -30,7 +30,11 @@ def heading(options: Options) -> list[str]:
         if options.url
         else f"{options.calls:,} calls to {ENDPOINTS} endpoints on loopback, served by 2 uvicorn processes"
     )
-    return [f"{versions}; {machine}", f"{where}; {options.callers} at a time, at most {options.limit} sockets, each"]
+    return [
+        f"{versions}; {machine}",
+        where,
+        f"{options.callers} calls at a time and at most {options.limit} sockets for {'it' if options.url else 'each'}",
+    ]
 
 
 def local_targets(servers: Servers) -> list[Target]:
@@ -38,15 +42,10 @@ def local_targets(servers: Servers) -> list[Target]:
     return [Target.numbered(name, base, post) for (name, post), base in named]
 
 
-def sockets_text(connector: keepwarm.BaseConnector) -> str:
-    now = connector.stats().total
-    return f"sockets {now.open:>2} open ({now.leased} in use), {now.waiting} callers wait"
-
-
 async def watch(screen: Screen, load: Load, connector: keepwarm.BaseConnector) -> None:
     while True:
         await asyncio.sleep(screen.interval)
-        screen.show(load, sockets_text(connector))
+        screen.show(load, connector.stats().total.open)
 
 
 async def run_local(load: Load, targets: list[Target], calls: int) -> None:

@@ -1,6 +1,7 @@
 """What is shown: a line of progress while the calls run, a table at the end."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -8,13 +9,16 @@ from collections.abc import Sequence
 from examples.demo.load import GIVE_UP_AFTER, Load, Tally
 
 BAR_WIDTH = 24
-HEADINGS = ("", "calls", "failed", "calls/s", "p50 ms", "p99 ms", "CPU µs/call", "sockets opened", "reused")
+LEAST_BAR = 6
+NAME_WIDTH = 40
+HEADINGS = ("", "calls", "failed", "calls/s", "p50 ms", "p99 ms", "CPU µs", "sockets", "reused")
 
 LEGEND = (
-    "p50, p99   from before the call until its body is read; waiting for a free socket counts",
-    "CPU        user and system time of this process for one call, checking the answer included; not the servers'",
-    "sockets    connections opened in that row, from the pool's own count; 0: those of the rows above were still warm",
-    "reused     share of calls that went over a connection that had served before",
+    "p50, p99  from before a call until its body is read; waiting for a socket counts",
+    "CPU       user and system time of this process for one call, the check of its",
+    "          answer included; the servers' time is their own",
+    "sockets   opened in that row, by the pool's own count; 0: all were still warm",
+    "reused    calls that went over a socket that had served a call before",
 )
 
 
@@ -51,8 +55,8 @@ class Screen:
         self.style = Style(self.terminal)
         self.interval = 0.2 if self.terminal else 5.0
 
-    def show(self, load: Load, sockets: str) -> None:
-        """The state of now. `sockets` says what the pool holds."""
+    def show(self, load: Load, sockets: int) -> None:
+        """The state of now; `sockets` are open."""
         done = sum(row.calls for row in load.rows)
         failed = sum(row.failed for row in load.rows)
         now = time.monotonic()
@@ -60,12 +64,14 @@ class Screen:
         rate = (done - before) / (now - then) if now > then else 0.0
         self._last = now, done
         name = load.rows[-1].name if load.rows else ""
-        failures = self.style.bad(f"{failed:,} failed") if failed else "0 failed"
-        text = f"{done:>7,} of {self._planned:,} calls  {rate:>7,.0f}/s  {failures}  {sockets}  {name}"
+        text = f"{done:,} of {self._planned:,}  {rate:,.0f}/s  {failed:,} failed  {sockets} sockets  {name}"
         if self.terminal:
-            print(f"\r\033[K  {self._bar(done)} {text}", end="", flush=True)
+            columns = shutil.get_terminal_size().columns
+            bar = self._bar(done, min(BAR_WIDTH, columns - len(text) - 6))
+            text = text[: columns - 4]
+            print(f"\r\033[K  {bar}{self.style.bad(text) if failed else text}", end="", flush=True)
         else:
-            print(f"  {now - self._began:4.0f} s {text}", flush=True)
+            print(f"  {now - self._began:4.0f} s  {text}", flush=True)
 
     def end(self) -> None:
         """Make room for the table."""
@@ -74,9 +80,12 @@ class Screen:
         elif self._last[1]:
             print(flush=True)
 
-    def _bar(self, done: int) -> str:
-        full = min(BAR_WIDTH, done * BAR_WIDTH // max(1, self._planned))
-        return self.style.good("━" * full) + self.style.dim("━" * (BAR_WIDTH - full))
+    def _bar(self, done: int, width: int) -> str:
+        """Nothing where the line has no room for it."""
+        if width < LEAST_BAR:
+            return ""
+        full = min(width, done * width // max(1, self._planned))
+        return self.style.good("━" * full) + self.style.dim("━" * (width - full)) + "  "
 
 
 def cells(row: Tally) -> list[str]:
@@ -84,7 +93,7 @@ def cells(row: Tally) -> list[str]:
     answered = len(row.took)
     p50, p99 = row.percentile(0.50), row.percentile(0.99)
     return [
-        row.name,
+        row.name if len(row.name) <= NAME_WIDTH else row.name[: NAME_WIDTH - 1] + "…",
         f"{row.calls:,}",
         f"{row.failed:,}",
         f"{answered / row.wall:,.0f}" if row.wall else "-",
