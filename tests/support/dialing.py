@@ -1,14 +1,14 @@
 """What tests of the dialler need: requests, a resolver that answers from a list, a port that swallows packets."""
 
 import asyncio
+import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from keepwarm.pool.address import Address
 from keepwarm.pool.channel import Channel
-from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
@@ -57,14 +57,21 @@ def dialer(
     tcp_keepalive: TCPKeepAlive | None = None,
 ) -> Dialer:
     """A dialer for which every name has the given addresses."""
-    clock = Clock(asyncio.get_running_loop())
-    return Dialer(ListedAddresses(*addresses), clock, tls, local_addr=local_addr, tcp_keepalive=tcp_keepalive)
+    return Dialer(ListedAddresses(*addresses), tls, local_addr=local_addr, tcp_keepalive=tcp_keepalive)
 
 
 async def tls_dial(port: int, options: TLSOptions, host: str = "localhost") -> Channel:
     """One TLS connection to 127.0.0.1 under the name `host`."""
     _, channel = await dialer(ipv4(port), tls=options).open(dial_request(host, port, True))
     return channel
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until `condition()` holds, for what tells nobody."""
+    for pause in itertools.chain(itertools.repeat(0.0, 20), itertools.repeat(0.002)):
+        if condition():
+            return
+        await asyncio.sleep(pause)
 
 
 async def hang_up(channel: Channel) -> None:

@@ -1,0 +1,180 @@
+"""Opening: a transport on its way to become a channel's.
+
+Until TCP, TLS and the pins are done, a neutral protocol holds the transport. So a channel only ever sees a connection
+that is fit for use, and a dial that fails or is cancelled has nothing but a transport to abort. Each function here
+either returns an Opening that owns the socket, or raises and leaves no open socket behind:
+
+- uvloop closes the descriptor of a `create_connection` that was cancelled and detaches the socket object; asyncio
+  closes the socket object a turn later. Closing the object ourselves fits both: it is a no-op in the one case and makes
+  theirs a no-op in the other.
+- TLS is started on a transport that we hold (`start_tls`), not inside `create_connection`: cancelled before its
+  handshake has begun, that call leaves a socket which nobody can reach any more, and asyncio before 3.12 raises a
+  TypeError when it is cancelled later.
+- aiofastnet begins its handshake at once and takes the reader off the loop when it fails, so the socket object can
+  be closed right away. It does not cancel its timers then, so we do: one of them would keep the transport for as long
+  as a handshake may take.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from keepwarm.pool.tls import TLSOptions, aiofastnet
+
+_Heir = TypeVar("_Heir", bound=asyncio.Protocol)
+
+# aiofastnet's buffers for each direction of one connection: four full TLS records. Its default of sixteen would hold
+# half a megabyte for every idle connection.
+_BIO_SIZE = 4 * (16 * 1024 + 64)
+
+
+class Opening(asyncio.Protocol):
+    """Holds a transport, and what arrives meanwhile, until `hand_over`."""
+
+    __slots__ = ("_early", "transport")
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._early.append(data)
+
+    @property
+    def has_early_bytes(self) -> bool:
+        """Whether the peer spoke before it was asked."""
+        return bool(self._early)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection went away meanwhile."""
+        return self.transport is None or self.transport.is_closing()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def hand_over(self, heir: _Heir) -> tuple[asyncio.Transport, _Heir]:
+        """Make `heir` the transport's protocol, as if it had been so from the start."""
+        transport = self.transport
+        if transport is None:
+            raise RuntimeError("hand_over() before the connection was made")
+        transport.set_protocol(heir)
+        heir.connection_made(transport)
+        for data in self._early:
+            heir.data_received(data)
+        self._early.clear()
+        return transport, heir
+
+
+async def open_plain(sock: socket.socket) -> Opening:
+    """A transport over a connected stream socket, which belongs to it from now on.
+
+    Raises OSError. On any exception, a cancellation included, the socket is closed.
+    """
+    opening = Opening()
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: opening, sock=sock)
+        if opening.is_lost:
+            raise ConnectionResetError("the peer closed the connection at once")
+    except BaseException:
+        opening.abort()
+        sock.close()
+        raise
+    return opening
+
+
+class _FastLoop:
+    """The event loop as aiofastnet sees it: it remembers its timers until `cancel_timers` or `forget_timers`."""
+
+    __slots__ = ("_loop", "_timers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timers: list[asyncio.TimerHandle] | None = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        timer = self._loop.call_later(delay, callback, *args)
+        if self._timers is not None:
+            self._timers.append(timer)
+        return timer
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        # aiofastnet reports a FIN in the handshake as a fault of the program, with the bare class as the exception.
+        # The dial reports it to its caller.
+        if context.get("exception") is not ConnectionResetError:
+            self._loop.call_exception_handler(context)
+
+    def forget_timers(self) -> None:
+        self._timers = None
+
+    def cancel_timers(self) -> None:
+        for timer in self._timers or ():
+            timer.cancel()
+        self._timers = None
+
+
+async def open_fast_tls(
+    sock: socket.socket, context: ssl.SSLContext, server_hostname: str, options: TLSOptions
+) -> Opening:
+    """TLS over a connected stream socket with aiofastnet's transport. Otherwise like `open_plain`."""
+    opening = Opening()
+    loop = _FastLoop(asyncio.get_running_loop())
+    try:
+        await aiofastnet.create_connection(
+            loop,
+            lambda: opening,
+            sock=sock,
+            ssl=context,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=options.handshake_limit,
+            ssl_shutdown_timeout=options.shutdown_limit,
+            ssl_incoming_bio_size=_BIO_SIZE,
+            ssl_outgoing_bio_size=_BIO_SIZE,
+        )
+        if opening.is_lost:
+            raise ConnectionResetError("the peer closed the connection after the handshake")
+    except BaseException:
+        opening.abort()
+        sock.close()
+        loop.cancel_timers()
+        raise
+    loop.forget_timers()
+    return opening
+
+
+async def start_tls(
+    transport: asyncio.Transport, context: ssl.SSLContext, server_hostname: str, options: TLSOptions
+) -> Opening:
+    """TLS over an open transport, for instance that of a proxy's tunnel.
+
+    Raises OSError (ssl.SSLError is one) or ValueError. On any exception, a cancellation included, the transport is
+    aborted.
+    """
+    opening = Opening()
+    try:
+        # asyncio gives None when the connection was lost in the turn in which the handshake ended.
+        secure: Any = await asyncio.get_running_loop().start_tls(
+            transport,
+            opening,
+            context,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=options.handshake_limit,
+            ssl_shutdown_timeout=options.shutdown_limit,
+        )
+        opening.transport = secure
+        if opening.is_lost:
+            raise ConnectionResetError("the peer closed the connection after the handshake")
+    except BaseException:
+        opening.abort()
+        transport.abort()
+        raise
+    return opening

@@ -1,0 +1,239 @@
+"""TCPConnector: the options of TCP, DNS and TLS, and the dialer that is made of them."""
+
+import asyncio
+import ssl
+import warnings
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Any
+
+from keepwarm.pool.clock import Clock
+from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_addr
+from keepwarm.pool.dns_cache import DNSCache
+from keepwarm.pool.pins import Pin
+from keepwarm.pool.race import TCPKeepAlive
+from keepwarm.pool.resolver import Resolver, SplitResolver
+from keepwarm.pool.tls import TLSOptions
+
+_KEEPALIVE = TCPKeepAlive()
+
+
+class TCPConnector(BaseConnector):
+    """Connects over TCP, with TLS for ``https`` (reference: TCPConnector; rows G-01..G-27).
+
+    All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
+    `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
+    `max_waiting`, `pool_timeout`) mean what they mean there (G-10..G-15). Besides:
+
+    - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
+      combined with `ssl_context` (G-02, A-21).
+    - `fingerprint` (None): the binary SHA-256 digest of the certificate in DER form, 32 bytes. The server must
+      present that certificate, else FingerprintMismatch before a byte is sent, and no other address is tried. It is
+      checked in addition to the chain. SHA-1 (20 bytes) and MD5 (16) give WeakFingerprintWarning (G-03, G-04, A-18,
+      A-19).
+    - `use_dns_cache` (None, which means False): keep the answers of lookups as long as they hold (G-05). `resolve` is
+      its deprecated name (G-06).
+    - `family` (0): socket.AF_INET or socket.AF_INET6 for one kind of address only, 0 for both (G-07).
+    - `ssl_context` (None): an ssl.SSLContext to use as it is (G-08). By default one that trusts the system's
+      authorities, wants TLS 1.2 and offers http/1.1, shared by all connectors.
+    - `local_addr` (None): (host, port) to connect from; port 0 is any (G-09).
+
+    Extensions:
+
+    - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin (A-18).
+    - `resolver` (None): a Resolver of yours; you close it. None asks hosts file, name servers and system as fit.
+    - `fast_tls` (False): do TLS with the aiofastnet package (the extra "fast"): a third of the CPU per call, the same
+      behaviour. ImportError if it is not installed.
+    - `handshake_timeout` (None, seconds): for the TLS handshake alone; 0 or None leaves it to `conn_timeout`.
+    - `tcp_keepalive` (TCPKeepAlive(idle=60, interval=15, count=4), seconds): probes on silent connections, None for
+      none.
+
+    Several addresses are raced, 250 ms apart (G-26, RFC 8305). Raises TypeError or ValueError that names the argument.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify_ssl: bool = True,
+        fingerprint: bytes | None = None,
+        use_dns_cache: bool | None = None,
+        family: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        conn_timeout: float | None = None,
+        keepalive_timeout: float | None = 30,
+        limit: int | None = None,
+        share_cookies: bool = False,
+        force_close: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        local_addr: LocalAddr | None = None,
+        resolve: bool | None = None,
+        limit_total: int | None = None,
+        max_waiting: int | None = None,
+        pool_timeout: float | None = None,
+        pins: Iterable[Pin | bytes] = (),
+        resolver: Resolver | None = None,
+        fast_tls: bool = False,
+        handshake_timeout: float | None = None,
+        tcp_keepalive: TCPKeepAlive | None = _KEEPALIVE,
+    ) -> None:
+        self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
+        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins, fast_tls, handshake_timeout)
+        self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve)
+        self._family = check_family(family)
+        self._local_addr = check_local_addr(local_addr)
+        if tcp_keepalive is not None and not isinstance(tcp_keepalive, TCPKeepAlive):
+            raise TypeError(f"tcp_keepalive must be a TCPKeepAlive or None, got {tcp_keepalive!r}")
+        if resolver is not None and not callable(getattr(resolver, "resolve", None)):
+            raise TypeError(f"resolver must have a coroutine method resolve(host, port, family), got {resolver!r}")
+        self._tcp_keepalive = tcp_keepalive
+        self._given_resolver = resolver
+        self._own_resolver: SplitResolver | None = None
+        self._dns: DNSCache | None = None
+        self._dialer: Dialer | None = None
+        super().__init__(
+            conn_timeout=conn_timeout,
+            keepalive_timeout=keepalive_timeout,
+            limit=limit,
+            share_cookies=share_cookies,
+            force_close=force_close,
+            loop=loop,
+            limit_total=limit_total,
+            max_waiting=max_waiting,
+            pool_timeout=pool_timeout,
+        )
+
+    # Options
+
+    @property
+    def verify_ssl(self) -> bool:
+        """Whether certificates are checked (G-16)."""
+        return self._tls.verify_ssl
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context for https (G-17). Read for the first time it may have to be built, which blocks for tens of
+        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own."""
+        return self._tls.build_context()
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """The digest that the certificate must have, or None (G-23)."""
+        return self._tls.fingerprint
+
+    @property
+    def tls(self) -> TLSOptions:
+        """All options of TLS, as one value."""
+        return self._tls
+
+    @property
+    def family(self) -> int:
+        """0, AF_INET or AF_INET6 (G-18)."""
+        return self._family
+
+    @property
+    def local_addr(self) -> LocalAddr | None:
+        """The (host, port) to connect from, or None."""
+        return self._local_addr
+
+    @property
+    def tcp_keepalive(self) -> TCPKeepAlive | None:
+        """When silent connections are probed, or None."""
+        return self._tcp_keepalive
+
+    # The DNS cache
+
+    @property
+    def dns_cache(self) -> bool:
+        """Whether answers of lookups are kept (G-19)."""
+        return self._use_dns_cache
+
+    @property
+    def use_dns_cache(self) -> bool:
+        """The same as `dns_cache` (A-06)."""
+        return self._use_dns_cache
+
+    @property
+    def resolve(self) -> bool:
+        """Deprecated name of `dns_cache` (G-20)."""
+        warnings.warn("TCPConnector.resolve is deprecated: use dns_cache", DeprecationWarning, stacklevel=2)
+        return self._use_dns_cache
+
+    @property
+    def cached_hosts(self) -> MappingProxyType[tuple[str, int], list[dict[str, Any]]]:
+        """What the cache holds now: (host, port) -> a dict for each address, with hostname, host, port, family, proto
+        and flags (G-21). A snapshot; empty without `use_dns_cache`."""
+        return MappingProxyType({}) if self._dns is None else self._dns.cached_hosts
+
+    @property
+    def resolved_hosts(self) -> MappingProxyType[tuple[str, int], list[dict[str, Any]]]:
+        """Deprecated name of `cached_hosts` (G-22)."""
+        warnings.warn("TCPConnector.resolved_hosts is deprecated: use cached_hosts", DeprecationWarning, stacklevel=2)
+        return self.cached_hosts
+
+    def clear_dns_cache(self, host: str | None = None, port: int | None = None) -> None:
+        """Forget the entry of (host, port) when both are given, everything otherwise (G-24, A-07)."""
+        if self._dns is not None:
+            self._dns.clear(host, port)
+
+    def clear_resolved_hosts(self, host: str | None = None, port: int | None = None) -> None:
+        """Deprecated name of `clear_dns_cache` (G-25)."""
+        warnings.warn(
+            "TCPConnector.clear_resolved_hosts is deprecated: use clear_dns_cache", DeprecationWarning, stacklevel=2
+        )
+        self.clear_dns_cache(host, port)
+
+    # The dialer
+
+    @property
+    def dialer(self) -> Dialer:
+        """Makes the connections. Raises RuntimeError before the connector is bound to a loop."""
+        if self._dialer is None:
+            raise RuntimeError("the dialer is made at the first connect, on the event loop of that moment")
+        return self._dialer
+
+    def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        resolver = self._given_resolver
+        if resolver is None:
+            resolver = self._own_resolver = SplitResolver(loop=loop)
+        self._dns = DNSCache(resolver, clock, enabled=self._use_dns_cache)
+        self._dialer = Dialer(
+            self._dns,
+            self._tls,
+            family=self._family,
+            local_addr=self._local_addr,
+            tcp_keepalive=self._tcp_keepalive,
+        )
+
+    async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        return await self.dialer.open(req)
+
+    def _release_resources(self) -> None:
+        if self._dns is not None:
+            self._dns.close()
+        if self._own_resolver is not None:
+            self._own_resolver.close()
+
+    def abandon_after_fork(self) -> None:
+        """See BaseConnector. The parent's lookups are forgotten too."""
+        super().abandon_after_fork()
+        _abandoned.append((self._dns, self._own_resolver, self._dialer))
+        self._dns = self._own_resolver = self._dialer = None
+
+
+# What a forked child must neither use nor collect, for collecting a resolver closes the sockets of the parent's.
+_abandoned: list[object] = []
+
+
+def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None) -> bool:
+    for name, value in (("use_dns_cache", use_dns_cache), ("resolve", resolve)):
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}")
+    if resolve is None:
+        return bool(use_dns_cache)
+    # Above this function: the constructor, then its caller.
+    warnings.warn("the parameter resolve is deprecated: use use_dns_cache", DeprecationWarning, stacklevel=3)
+    if use_dns_cache is not None and use_dns_cache != resolve:
+        raise ValueError(f"use_dns_cache={use_dns_cache} and resolve={resolve} disagree; give use_dns_cache only")
+    return resolve
