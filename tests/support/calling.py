@@ -14,6 +14,7 @@ from keepwarm.pool.stats import EndpointStats
 from keepwarm.pool.tcp_connector import TCPConnector
 from tests.support.certificates import client_context, server_context
 from tests.support.leaks import open_fds, open_tasks
+from tests.support.peer import Changes
 from tests.support.server import Script, ScriptedServer
 
 PLAIN_AND_TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -31,12 +32,18 @@ class WatchedConnector(TCPConnector):
         self.gate: asyncio.Event | None = None
         self.stubborn = False
         self.begun = 0
+        self._changes = Changes()
+
+    async def until_made(self, count: int) -> None:
+        """Wait until `count` connections have been made, those included that the gate holds back."""
+        await self._changes.until(lambda: len(self.channels) >= count)
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         self.begun += 1
         transport, channel = await super()._create_connection(req)
         assert isinstance(channel, Channel)
         self.channels.append(channel)
+        self._changes.notify()
         if self.gate is not None:
             try:
                 await self.gate.wait()
@@ -67,7 +74,8 @@ async def nonce_of(response: ClientResponse) -> str:
     """Read the response to its end; the nonce that the server put on it."""
     async with response:
         await response.read()
-        return response.headers["X-Nonce"]
+        nonce: str = response.headers["X-Nonce"]
+        return nonce
 
 
 async def fetch(of: ClientSession, url: str, **options: Any) -> str:
