@@ -17,7 +17,7 @@ import httptools
 
 from keepwarm.client.chunked import ChunkedBody
 from keepwarm.client.errors import ClientPayloadError, ClientProtocolError, HeadTooLarge
-from keepwarm.client.head import CHUNKED, LENGTH, NO_BODY, UNTIL_EOF, ResponseHead
+from keepwarm.client.head import CHUNKED, LENGTH, NO_BODY, UNTIL_EOF, ResponseHead, field_values, make_head
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.pool.errors import printable
 
@@ -32,7 +32,6 @@ MOST_KNOWN: Final = 4096
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _LENGTH = re.compile(rb"[0-9]+")
-_HINT = re.compile(rb"\b(timeout|max)[ \t]*=[ \t]*\"?([0-9]{1,9})\b")
 
 
 class _Syntax:
@@ -168,28 +167,31 @@ class ResponseParser:
     # The head
 
     def _feed_head(self, data: bytes) -> None:
+        added, start = len(data), 0
         if self._held:
             searched = max(len(self._held) - 3, 0)
             self._held += data
             end = self._held.find(END_OF_HEAD, searched)
-            if end >= 0:
-                data = bytes(self._held)
-                self._held.clear()
+            if end < 0:
+                self._check_unfinished(added)
+                return
+            data = bytes(self._held)
+            self._held.clear()
         else:
             end = data.find(END_OF_HEAD)
-            if end < 0:
-                self._held += data
-        if end < 0:
-            self._check_unfinished(len(data))
-            return
-        end += len(END_OF_HEAD)
-        self._line_start = self._lines = 0
-        head = self._judge(data[:end])
-        if head.status >= 200:
-            self._known = head if end <= MOST_KNOWN else None
-            self._begin_body(head, data, end)
-        else:
-            self._skip_interim(head, data[end:])
+        while end >= 0:
+            end += len(END_OF_HEAD)
+            self._line_start = self._lines = 0
+            head = self._judge(data[start:end])
+            if head.status >= 200:
+                self._known = head if head.size <= MOST_KNOWN else None
+                self._begin_body(head, data, end)
+                return
+            self._skip_interim(head)
+            start, end = end, data.find(END_OF_HEAD, end)
+        if start < len(data):
+            self._held += data[start:]
+            self._check_unfinished(len(data) - start)
 
     def _check_unfinished(self, added: int) -> None:
         """Judge what has come of a head, of which all but `added` bytes were judged before."""
@@ -221,7 +223,7 @@ class ResponseParser:
         elif end - self._line_start > self._limits.line:
             raise HeadTooLarge("a header line", self._limits.line)
 
-    def _skip_interim(self, head: ResponseHead, rest: bytes) -> None:
+    def _skip_interim(self, head: ResponseHead) -> None:
         """1xx answers come before the real one (RFC 9110 15.2)."""
         if head.status == 101:
             raise ClientProtocolError("the peer switched protocols (101) without being asked to")
@@ -229,8 +231,6 @@ class ResponseParser:
         self._interim += 1
         if self._interim > MOST_INTERIM:
             raise ClientProtocolError(f"the peer sent more than {MOST_INTERIM} interim (1xx) answers")
-        if rest:
-            self.feed(rest)
 
     def _judge(self, raw: bytes) -> ResponseHead:
         """Prove the syntax of a whole head and read its framing."""
@@ -238,13 +238,13 @@ class ResponseParser:
         if not _STATUS_LINE.match(raw):
             raise _not_http(raw)
         lower = raw.lower()
-        lengths = _values(lower, b"content-length")
+        lengths = field_values(lower, b"content-length")
         proved = raw
         if len(lengths) > 1 or (lengths and b"," in lengths[0]):
             # RFC 9112 6.3: repeated equal values count as one.
             proved, lengths = _merge_lengths(raw, lengths)
         self._prove(proved)
-        codings = _values(lower, b"transfer-encoding")
+        codings = field_values(lower, b"transfer-encoding")
         if codings:
             return self._judge_coded(raw, lower, codings, lengths)
         status = int(raw[9:12])
@@ -254,7 +254,7 @@ class ResponseParser:
             framing, length = LENGTH, _parse_length(lengths[0])
         else:
             framing, length = UNTIL_EOF, 0
-        return _make_head(raw, lower, framing, length)
+        return make_head(raw, lower, framing, length)
 
     def _check_limits(self, raw: bytes) -> None:
         limits, size = self._limits, len(raw)
@@ -299,7 +299,7 @@ class ResponseParser:
             raise ClientProtocolError("an HTTP/1.0 response cannot be chunked (RFC 9112 6.1)")
         status = int(raw[9:12])
         framing = NO_BODY if status < 200 or status in (204, 304) else CHUNKED
-        return _make_head(raw, lower, framing, 0)
+        return make_head(raw, lower, framing, 0)
 
     # The body
 
@@ -349,19 +349,6 @@ class ResponseParser:
         self.surplus = chunked.surplus
 
 
-def _values(lower: bytes, name: bytes) -> list[bytes]:
-    """The values of one field in a lower-cased head."""
-    found: list[bytes] = []
-    mark = b"\r\n" + name + b":"
-    at = lower.find(mark)
-    while at >= 0:
-        start = at + len(mark)
-        end = lower.index(b"\r\n", start)
-        found.append(lower[start:end].strip(b" \t"))
-        at = lower.find(mark, end)
-    return found
-
-
 def _parse_length(value: bytes) -> int:
     if not _LENGTH.fullmatch(value) or len(value) > MOST_LENGTH_DIGITS:
         raise ClientProtocolError(f"the Content-Length '{printable(value)}' is not a number")
@@ -376,22 +363,6 @@ def _merge_lengths(raw: bytes, lengths: list[bytes]) -> tuple[bytes, list[bytes]
     kept = [line for line in raw[:-4].split(b"\r\n") if not line.lower().startswith(b"content-length:")]
     value = values.pop()
     return b"\r\n".join([*kept, b"Content-Length: " + value, b"", b""]), [value]
-
-
-def _make_head(raw: bytes, lower: bytes, framing: int, length: int) -> ResponseHead:
-    tokens = {token.strip(b" \t") for value in _values(lower, b"connection") for token in value.split(b",")}
-    keep_alive = b"close" not in tokens and (raw[7] == 0x31 or b"keep-alive" in tokens)
-    idle_hint: float | None = None
-    uses_left: int | None = None
-    for value in _values(lower, b"keep-alive"):
-        for name, number in _HINT.findall(value):
-            if name == b"timeout":
-                idle_hint = float(number)
-            else:
-                uses_left = int(number)
-    return ResponseHead(
-        raw, framing=framing, length=length, keep_alive=keep_alive, idle_hint=idle_hint, uses_left=uses_left
-    )
 
 
 def _not_http(raw: bytes | bytearray) -> ClientProtocolError:

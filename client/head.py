@@ -1,5 +1,6 @@
 """ResponseHead: one head as it came, and what it says about the framing. The rest is parsed when somebody looks."""
 
+import re
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -11,6 +12,8 @@ NO_BODY: Final = 0
 LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_EOF: Final = 3
+
+_HINT: Final = re.compile(rb"\b(timeout|max)[ \t]*=[ \t]*\"?([0-9]{1,9})\b")
 
 
 class ResponseHead:
@@ -90,3 +93,33 @@ def decode_fields(fields: tuple[tuple[bytes, bytes], ...]) -> CIMultiDictProxy[s
     for name, value in fields:
         decoded.add(name.decode("ascii"), value.decode("utf-8", "surrogateescape"))
     return CIMultiDictProxy(decoded)
+
+
+def field_values(lower: bytes, name: bytes) -> list[bytes]:
+    """The values of one field in a lower-cased head."""
+    found: list[bytes] = []
+    mark = b"\r\n" + name + b":"
+    at = lower.find(mark)
+    while at >= 0:
+        start = at + len(mark)
+        end = lower.index(b"\r\n", start)
+        found.append(lower[start:end].strip(b" \t"))
+        at = lower.find(mark, end)
+    return found
+
+
+def make_head(raw: bytes, lower: bytes, framing: int, length: int) -> ResponseHead:
+    """The head whose bytes are `raw`, in lower case `lower`, with what its Connection and Keep-Alive fields say."""
+    tokens = {token.strip(b" \t") for value in field_values(lower, b"connection") for token in value.split(b",")}
+    keep_alive = b"close" not in tokens and (raw[7] == 0x31 or b"keep-alive" in tokens)
+    idle_hint: float | None = None
+    uses_left: int | None = None
+    for value in field_values(lower, b"keep-alive"):
+        for name, number in _HINT.findall(value):
+            if name == b"timeout":
+                idle_hint = float(number)
+            else:
+                uses_left = int(number)
+    return ResponseHead(
+        raw, framing=framing, length=length, keep_alive=keep_alive, idle_hint=idle_hint, uses_left=uses_left
+    )

@@ -78,9 +78,9 @@ class Upload:
                 await self._write(channel, piece, framing.chunked)
         else:
             async for data in payload.chunks():
-                pieces: Iterable[Bytes] = split_body(data, framing.chunk_size) if framing.chunked else (data,)
-                for piece in pieces:
-                    await self._write(channel, piece, framing.chunked)
+                parts: Iterable[Bytes] = split_body(data, framing.chunk_size) if framing.chunked else (data,)
+                for part in parts:
+                    await self._write(channel, part, framing.chunked)
         if framing.chunked:
             channel.write(LAST_CHUNK)
         await channel.drain()
