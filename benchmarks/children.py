@@ -33,6 +33,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_LIMIT,
+            start_new_session=True,  # Ctrl-C is for the parent to handle
         )
         return cls(process, name)
 

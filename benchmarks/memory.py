@@ -6,12 +6,14 @@ import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.job import Client, Job
 from benchmarks.measure import resident_bytes
 
 WARM_CONNECTIONS = 50
+DESCRIPTORS = Path("/proc/self/fd")
 
 OpenClient = Callable[[Job], Awaitable[Client]]
 
@@ -23,13 +25,33 @@ def held_job(job: Job, count: int) -> Job:
 
 
 async def open_idle(open_client: OpenClient, job: Job, count: int) -> Client:
-    """A client with `count` idle connections."""
+    """A client with `count` idle connections. Raises RuntimeError when it has not kept them all."""
+    before = open_sockets()
     client = await open_client(held_job(job, count))
     async with asyncio.TaskGroup() as group:
         for _ in range(count):
             group.create_task(client.call())
     await settle()
+    check_kept(open_sockets() - before, count)
     return client
+
+
+def check_kept(kept: int, count: int) -> None:
+    """Raise RuntimeError unless all connections are open still."""
+    if DESCRIPTORS.exists() and kept < count:
+        raise RuntimeError(f"the client kept {kept} of {count} connections open, so their memory cannot be told")
+
+
+def open_sockets() -> int:
+    """How many descriptors of this process are sockets; 0 where there is no /proc."""
+    return sum(1 for entry in DESCRIPTORS.glob("*") if is_socket(entry))
+
+
+def is_socket(entry: Path) -> bool:
+    try:
+        return str(entry.readlink()).startswith("socket:")
+    except OSError:
+        return False  # the descriptor of this very listing
 
 
 async def settle() -> None:

@@ -80,7 +80,11 @@ class Nginx:
         http = self._http.replace("{directory}", str(self._directory))
         config.write_text(CONFIG.format(directory=self._directory, user=user, http=http))
         arguments = [program, "-p", str(self._directory), "-e", str(self._directory / "error.log"), "-c", str(config)]
-        self._process = subprocess.Popen(command(self._core, arguments), stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command(self._core, arguments),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us to handle
+        )
         deadline = time.monotonic() + READY_SECONDS
         for port in self._ports:
             self._wait_for(port, deadline)
@@ -96,10 +100,6 @@ class Nginx:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
 
     def reload(self) -> None:
         """New workers take over; the old ones close their idle connections, as after a change of configuration."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import trustme
 
 from benchmarks.launch import command
-from benchmarks.nginx import Nginx, free_port, nginx_program, running
+from benchmarks.nginx import STOP_SECONDS, Nginx, free_port, nginx_program, running
 from benchmarks.server import HOST, JSON_BODY, MIB
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +77,7 @@ def bundled_server(directory: Path, core: int | None) -> Iterator[Addresses]:
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent to handle
     )
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -87,7 +88,16 @@ def bundled_server(directory: Path, core: int | None) -> Iterator[Addresses]:
     finally:
         process.stdin.close()
         process.stdout.close()
-        process.wait(10)
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was told to end; after STOP_SECONDS, kill it."""
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 SERVERS = {"nginx": nginx_server, "bundled": bundled_server}
