@@ -58,7 +58,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # The baseline collects garbage after each test. What exists by now stays, so it need not be looked at each time.
     gc.collect()
     gc.freeze()
 
@@ -90,5 +89,7 @@ def baseline(request: pytest.FixtureRequest) -> Iterator[Baseline | None]:
         leaks = found.settle()
     finally:
         found.close()
+        # What is alive by now belongs to the run, so the next collection can leave it out.
+        gc.freeze()
     if leaks:
         pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)

@@ -152,7 +152,8 @@ class Baseline:
         run = self._loop.run_until_complete
         run(turns(3))
         gc.collect()
-        run(turns(SETTLE_TURNS))
+        if self._before.leaks():
+            run(turns(SETTLE_TURNS))
         for _ in range(LATE_TRIES):
             if not self._before.leaks():
                 break
