@@ -7,9 +7,9 @@ either returns an Opening that owns the socket, or raises and leaves no open soc
 - uvloop closes the descriptor of a `create_connection` that was cancelled and detaches the socket object; asyncio
   closes the socket object a turn later. Closing the object ourselves fits both: it is a no-op in the one case and makes
   theirs a no-op in the other.
-- TLS is started on a transport that we hold (`start_tls`), not inside `create_connection`: cancelled before its
-  handshake has begun, that call leaves a socket which nobody can reach any more, and asyncio before 3.12 raises a
-  TypeError when it is cancelled later.
+- TLS is started on a transport that we hold (`start_tls`), not inside `create_connection`. So there is one way for a
+  new connection and for a proxy's tunnel, and a handshake that is cut off in the turn in which it succeeds is aborted:
+  left to themselves, the loops would say goodbye to the peer first and wait for its answer.
 - aiofastnet begins its handshake at once and takes the reader off the loop when it fails, so the socket object can
   be closed right away. It does not cancel its timers then, so we do: one of them would keep the transport for as long
   as a handshake may take.

@@ -332,6 +332,15 @@ async def test_a_tiny_timeout(fast_tls: bool) -> None:
 
 
 @both
+async def test_a_context_for_servers(fast_tls: bool) -> None:
+    """A context that cannot be used for a client is a TLSError, and the socket is closed."""
+    async with ScriptedServer([UntilClosed()]) as server:
+        with pytest.raises(TLSError):
+            await tls_dial(server.port, TLSOptions(ssl_context=server_context(), fast_tls=fast_tls))
+        await server.until_idle()
+
+
+@both
 async def test_a_channel_that_cannot_be_made(fast_tls: bool) -> None:
     """When the factory fails, the connection is closed and the error goes on."""
 
