@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from keepwarm.pool.address import Address
 from keepwarm.pool.channel import Channel
@@ -14,7 +15,9 @@ from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.tls import TLSOptions
+from tests.support.certificates import client_context
 from tests.support.leaks import turns
+from tests.support.peer import Peer
 
 
 class ListedAddresses:
@@ -64,6 +67,24 @@ async def tls_dial(port: int, options: TLSOptions, host: str = "localhost") -> C
     """One TLS connection to 127.0.0.1 under the name `host`."""
     _, channel = await dialer(ipv4(port), tls=options).open(dial_request(host, port, True))
     return channel
+
+
+def trusting(fast_tls: bool, **options: Any) -> TLSOptions:
+    """Options that trust the tests' authority."""
+    return TLSOptions(ssl_context=client_context(), fast_tls=fast_tls, **options)
+
+
+async def echo_hello(peer: Peer) -> None:
+    """A script: five bytes come back."""
+    peer.send(await peer.recv_exactly(5))
+    await peer.until_closed()
+
+
+async def say_hello(channel: Channel) -> bytes:
+    """Five bytes there and back."""
+    channel.reader = asyncio.StreamReader()
+    channel.write(b"hello")
+    return await channel.reader.readexactly(5)
 
 
 async def until(condition: Callable[[], object]) -> None:
