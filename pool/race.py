@@ -140,7 +140,7 @@ class Race:
     async def sock_connect(self, sock: socket.socket, target: Any) -> None:
         """The loop's `sock_connect`, with the outcome noted."""
         try:
-            await self._loop.sock_connect(sock, target)
+            await connect(self._loop, sock, target)
             if sock.getsockname() == sock.getpeername():
                 # The kernel drew the port that we are calling as our own, and TCP connected the socket to itself.
                 raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
@@ -158,6 +158,34 @@ class Race:
     def _note(self, target: Any, outcome: str) -> None:
         line = self._lines[target]
         self._attempts[line] = (self._attempts[line][0], outcome)
+
+
+async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target: Any) -> None:
+    """Connect a non-blocking socket to an address in numbers. Raises OSError.
+
+    uvloop's own `sock_connect` sends each address through the look-up threads of libuv first, where it waits behind
+    every slow name server; and a process that has once used those threads cannot fork children that exit in peace.
+    """
+    try:
+        sock.connect(target)
+        return
+    except (BlockingIOError, InterruptedError):
+        pass
+    done = loop.create_future()
+    descriptor = sock.fileno()
+    loop.add_writer(descriptor, _settle, done)
+    try:
+        await done
+    finally:
+        loop.remove_writer(descriptor)
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+def _settle(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def error_text(error: BaseException) -> str:
