@@ -141,15 +141,16 @@ class H1Channel(Channel):
         self.exchange = None
         exchange.trailers = parser.trailers
         if self.retiring is None:
-            upload = exchange.upload
             if parser.surplus:
                 self.retiring = "stray_bytes"
             elif not parser.keep_alive or exchange.request.wants_close:
                 self.retiring = "hint"
-            elif upload is not None and not upload.done:
-                self.retiring = "protocol"
         if owner is not None and self.state == states.LEASED:
-            owner.release(self)
+            if exchange.upload is not None and not exchange.upload.done:
+                # The peer may never read what is left of the body, so there is nothing to be polite about.
+                owner.close_channel(self, self.retiring or "protocol", politely=False)
+            else:
+                owner.release(self)
         exchange.end()
 
     def eof_received(self) -> bool | None:
@@ -201,7 +202,7 @@ class H1Channel(Channel):
         if exchange is not None and exchange.read_timeout is not None:
             self._watch(exchange)
 
-    def upload_failed(self, exc: Exception) -> None:
+    def upload_failed(self, exc: BaseException) -> None:
         """The body cannot go on. If the connection broke, the answer may still come, or its end tells more."""
         exchange = self.exchange
         if exchange is None:

@@ -8,6 +8,7 @@ from keepwarm.client.errors import ClientRequestError
 from keepwarm.client.framing import LAST_CHUNK, encode_chunk, split_body
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.source import Bytes
+from keepwarm.pool.errors import ClientError
 
 if TYPE_CHECKING:
     from keepwarm.client.h1_channel import H1Channel
@@ -50,7 +51,6 @@ class Upload:
             self.task.cancel()
 
     async def _run(self, channel: "H1Channel") -> None:
-        payload = self._request.payload
         try:
             if self._start is not None:
                 await self._start
@@ -58,13 +58,40 @@ class Upload:
             self.done = True
             if self._channel is not None:
                 channel.upload_done()
+        except asyncio.CancelledError as exc:
+            # Not by `stop`: something that the body's source waited for was cancelled, or the program is ending.
+            if self._channel is not None:
+                channel.upload_failed(exc)
+            raise
         except Exception as exc:
             if self._channel is not None:
                 channel.upload_failed(exc)
+            elif not isinstance(exc, (ClientError, ConnectionError)):
+                self._report(exc)
         finally:
             self._channel = None
-            if payload is not None:
-                await payload.aclose()
+            await self._finish_source()
+
+    async def _finish_source(self) -> None:
+        payload = self._request.payload
+        if payload is None:
+            return
+        try:
+            await payload.aclose()
+        except Exception as exc:
+            self._report(exc)
+
+    def _report(self, exc: Exception) -> None:
+        """The call is over, so nobody else will hear that the caller's source failed."""
+        request = self._request
+        self.task.get_loop().call_exception_handler(
+            {
+                "message": f"the source of the body of {request.method} {request.target.url} raised an exception while "
+                "it was being finished, after the call had ended",
+                "exception": exc,
+                "task": self.task,
+            }
+        )
 
     async def _send(self, channel: "H1Channel") -> None:
         request = self._request
@@ -97,12 +124,13 @@ class Upload:
         await channel.drain()
 
 
-def upload_error(exc: Exception) -> Exception:
+def upload_error(exc: BaseException) -> Exception:
     """What the caller gets when the source of the body failed: its own error, or ours if it is one already."""
     if isinstance(exc, ClientRequestError):
         return exc
     error = ClientRequestError(
-        f"the body could not be sent: its source raised {type(exc).__name__}: {exc}", phase="send"
+        f"the body could not be sent: its source raised {type(exc).__name__}{f': {exc}' if str(exc) else ''}",
+        phase="send",
     )
     error.__cause__ = exc
     return error

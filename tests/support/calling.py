@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keepwarm.client.context import RequestContext
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.session import ClientSession
 from keepwarm.pool.channel import Channel
@@ -38,6 +39,13 @@ class WatchedConnector(TCPConnector):
         """Wait until `count` connections have been made, those included that the gate holds back."""
         await self._changes.until(lambda: len(self.channels) >= count)
 
+    async def until_stuck(self) -> None:
+        """Wait until the first connection's peer takes no more: the transport's buffer is full, and stays so."""
+        full = 0
+        while full < 20:
+            await asyncio.sleep(0)
+            full = full + 1 if self.channels and self.channels[0].is_write_paused else 0
+
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         self.begun += 1
         transport, channel = await super()._create_connection(req)
@@ -68,6 +76,11 @@ def numbers(of: ClientSession) -> EndpointStats:
     """The pool's numbers, over all endpoints."""
     assert of.connector is not None
     return of.connector.stats().total
+
+
+async def sent(call: RequestContext) -> ClientResponse:
+    """The call as a coroutine, for a task of its own."""
+    return await call
 
 
 async def nonce_of(response: ClientResponse) -> str:
