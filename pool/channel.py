@@ -55,6 +55,7 @@ class Channel(asyncio.Protocol):
         "idle_since",
         "is_tls",
         "is_write_paused",
+        "leased_since",
         "loop",
         "owner",
         "reader",
@@ -80,6 +81,7 @@ class Channel(asyncio.Protocol):
         self.uses_left: int | None = None
         self.idle_hint: float | None = None
         self.idle_since = 0.0
+        self.leased_since = 0.0
         self.retiring: str | None = None
         self.is_tls = False
         self.is_write_paused = False
@@ -129,15 +131,22 @@ class Channel(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
-        try:
-            if politely:
-                transport.close()
-            else:
-                transport.abort()
-        except RuntimeError:
-            # The loop is closed: its sockets went with it, or go when the transport is collected.
-            if not self.loop.is_closed():
-                raise
+        if self.loop.is_closed():
+            self.abandon()
+        elif politely:
+            transport.close()
+        else:
+            transport.abort()
+
+    def abandon(self) -> asyncio.Transport | None:
+        """Let go of the transport without a word to it, and give it to the caller: where it belongs to the parent of
+        this forked process, or to a loop that is closed, nothing that it could do would be right."""
+        transport, self.transport = self.transport, None
+        if self.state != states.CLOSED:
+            self.state = states.step(self.state, states.LOST)
+        self.owner = self.home = self.has_unread = None
+        self.deadline = NEVER
+        return transport
 
     # What the transport tells
 

@@ -5,6 +5,9 @@ Deadlines are numbers that lie on the things they bound: a waiter, a dial, a cha
 which is what each request does to its channel, touches nothing but the number: when the old entry comes up, the item
 is asked again and entered anew. Only a deadline that moves *earlier* than the item's entry is pushed. So the warm
 path pays one comparison, and ten thousand idle channels share one timer.
+
+An entry that no longer counts stays in the heap until it comes up, which may be minutes. Whoever is done with an item
+says so (`forget`), and when more than half of the heap is dead it is built anew: what is over is not kept alive.
 """
 
 import heapq
@@ -15,10 +18,15 @@ from typing import Protocol
 
 NEVER = math.inf
 
+# Seconds since 1970, for what peers date by the calendar: cookies. It may jump; deadlines never use it.
+wall_time = time.time
+
 # A sweep that runs this late found the loop stalled. The peer's bytes may be waiting in the kernel, so the loop gets
 # a chance to read them before anything is declared overdue.
 STALL = 0.5
 RESOLUTION = 0.005
+# A heap with fewer dead entries than this is not worth cleaning.
+FEW = 64
 
 
 class Timed(Protocol):
@@ -46,16 +54,17 @@ class Scheduler(Protocol):
 class Clock:
     """Monotonic seconds in `now()`; `watch()` puts an item under a deadline.
 
-    One clock belongs to one pool. `close()` cancels the timer and forgets all items.
+    One clock belongs to one pool.
     """
 
-    __slots__ = ("_due", "_heap", "_scheduler", "_serial", "_timer", "now")
+    __slots__ = ("_dead", "_due", "_heap", "_scheduler", "_serial", "_timer", "now")
 
     def __init__(self, scheduler: Scheduler, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
         self._scheduler = scheduler
         self._heap: list[tuple[float, int, Timed]] = []
         self._serial = 0
+        self._dead = 0
         self._timer: TimerHandle | None = None
         self._due = NEVER
 
@@ -67,17 +76,54 @@ class Clock:
 
     def enter(self, item: Timed, when: float) -> None:
         """Make sure that the item is looked at by `when`. For callers that have set `deadline` themselves."""
+        if item.sweep_at < NEVER:
+            self._dead += 1
         item.sweep_at = when
         self._serial += 1
         heapq.heappush(self._heap, (when, self._serial, item))
         if when < self._due:
             self._arm(when)
 
+    def forget(self, item: Timed) -> None:
+        """Take the item off for good; it must not be watched again. With the last item the timer goes too."""
+        item.deadline = NEVER
+        if item.sweep_at < NEVER:
+            item.sweep_at = NEVER
+            self._dead += 1
+            size = len(self._heap)
+            if self._dead >= size or (self._dead > FEW and self._dead * 2 > size):
+                self._bury()
+
     def close(self) -> None:
+        """Cancel the timer and forget all items."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for _, _, item in self._heap:
+            item.sweep_at = NEVER
         self._heap.clear()
+        self._dead = 0
+        self._due = NEVER
+
+    @property
+    def entries(self) -> int:
+        """How many entries the heap holds, dead ones included."""
+        return len(self._heap)
+
+    def _bury(self) -> None:
+        self._heap[:] = [entry for entry in self._heap if entry[2].sweep_at == entry[0]]
+        heapq.heapify(self._heap)
+        self._dead = 0
+        if not self._heap and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._due = NEVER
+
+    def abandon(self) -> None:
+        """Forget all items without a word to the loop."""
+        self._timer = None
+        self._heap.clear()
+        self._dead = 0
         self._due = NEVER
 
     def _arm(self, when: float) -> None:
@@ -103,7 +149,8 @@ class Clock:
             while heap and heap[0][0] <= now:
                 when, _, item = heapq.heappop(heap)
                 if item.sweep_at != when:
-                    continue  # a later push took its place
+                    self._dead -= 1
+                    continue  # forgotten, or a later push took its place
                 item.sweep_at = NEVER
                 deadline = item.deadline
                 if deadline <= now:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
@@ -45,10 +45,16 @@ class DialRequest:
         return f"<DialRequest {self.endpoint} in {self.phase}>"
 
 
-class Dial:
-    """A dial under way holds a slot from its first moment. `cut_off` is why it was cancelled, if it was."""
+# Why a dial is cancelled. For the first two nobody is to hear of it; after the third the oldest waiter is.
+ABANDONED: Final = "abandoned"
+CLOSED: Final = "closed"
+TIMEOUT: Final = "timeout"
 
-    __slots__ = ("cut_off", "deadline", "home", "request", "started", "sweep_at", "task")
+
+class Dial:
+    """A dial under way holds a slot from its first moment until it `is_over`. `cut_off` is why it was cancelled."""
+
+    __slots__ = ("cut_off", "deadline", "home", "is_over", "request", "started", "sweep_at", "task")
 
     def __init__(self, home: EndpointPool, request: DialRequest, started: float) -> None:
         self.home = home
@@ -56,6 +62,7 @@ class Dial:
         self.started = started
         self.task: asyncio.Task[None] | None = None
         self.cut_off: str | None = None
+        self.is_over = False
         self.deadline = NEVER
         self.sweep_at = NEVER
 
@@ -66,7 +73,7 @@ class Dial:
             self.task.cancel()
 
     def on_deadline(self, now: float) -> None:
-        self.cancel("timeout")
+        self.cancel(TIMEOUT)
 
     def timeout_error(self, seconds: float) -> ConnectTimeoutError:
         request = self.request

@@ -4,11 +4,12 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from keepwarm.pool.errors import InvalidURL
+from keepwarm.pool.errors import InvalidURL, printable
 
 DEFAULT_PORTS = {False: 80, True: 443}
 
-_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62}\.)*[a-z0-9_-]{0,62}", re.ASCII)
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
+_LONGEST = 253
 _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)
 
 
@@ -64,34 +65,35 @@ def _normalise_ipv6(literal: str) -> str:
         # RFC 6874 spells the percent sign of a zone as %25 inside a URL.
         zone = zone.removeprefix("25") if len(zone) > 2 else zone
         if not _ZONE.fullmatch(zone):
-            raise InvalidURL(f"host {literal!r}: the zone of an IPv6 address must be 1 to 64 letters, digits or ._~-")
+            raise InvalidURL(
+                f"host '{printable(literal)}': the zone of an IPv6 address must be 1 to 64 letters, digits or ._~-"
+            )
     try:
         canonical = str(ipaddress.IPv6Address(address))
     except ValueError as exc:
-        raise InvalidURL(f"host {literal!r} is not an IPv6 address: {exc}") from None
+        raise InvalidURL(f"host '{printable(literal)}' is not an IPv6 address: {printable(str(exc))}") from None
     return f"{canonical}%{zone}" if percent else canonical
 
 
 def _normalise_name(host: str) -> str:
-    name = host
-    if not name.isascii():
-        name = _to_ascii(name)
-    name = name.lower()
-    if name.endswith("."):
-        name = name[:-1]
-    if not name or len(name) > 253 or not _HOST_NAME.fullmatch(name) or ".." in name:
+    # The longest first: encoding takes time that grows with the square of the length. One more for a trailing dot.
+    name = host if host.isascii() or len(host) > _LONGEST + 1 else _to_ascii(host)
+    name = name.lower().removesuffix(".")
+    if len(name) > _LONGEST or not _HOST_NAME.fullmatch(name):
         raise InvalidURL(
-            f"host {host!r} is not a legal host name (RFC 1123: letters, digits, hyphens, at most 253 bytes)"
+            f"host '{printable(host)}' is not a legal host name (RFC 1123: labels of at most 63 letters, digits and "
+            f"hyphens, at most {_LONGEST} bytes in all)"
         )
     last = name.rpartition(".")[2]
     if last.isdigit() or (last[:2] == "0x" and all(c in "0123456789abcdef" for c in last[2:])):
-        raise InvalidURL(f"host {host!r} looks like an address in a legacy numeric form; write all four octets")
+        raise InvalidURL(
+            f"host '{printable(host)}' looks like an address in a legacy numeric form; write all four octets"
+        )
     return name
 
 
 def _to_ascii(name: str) -> str:
     try:
-        encoded = name.encode("idna").decode("ascii")
+        return name.encode("idna").decode("ascii")
     except UnicodeError as exc:
-        raise InvalidURL(f"host {name!r} cannot be encoded as IDNA: {exc}") from None
-    return encoded
+        raise InvalidURL(f"host '{printable(name)}' cannot be encoded as IDNA: {printable(str(exc))}") from None

@@ -1,23 +1,25 @@
 """EndpointPool: the books of one endpoint. Pure and synchronous; it knows no event loop."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from keepwarm.pool import states
+from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.waiters import WaitQueue
 
 if TYPE_CHECKING:
     from keepwarm.pool.channel import Channel
     from keepwarm.pool.dial import Dial
-    from keepwarm.pool.waiters import Waiter
 
 
 class EndpointPool:
     """Who holds what at one endpoint.
 
     `idle` is a dict used as a stack: the newest is leased first (law 2), and one that dies in the middle leaves in
-    O(1). `waiters` is an OrderedDict used as a queue, because deleting from the front of a plain dict again and again
-    makes finding its front linear. `leased`, `detached` and `closing` are counts: nobody ever has to look for those
-    channels.
+    O(1). `leased`, `detached` and `closing` are counts: nobody ever has to look for those channels. `dials` are
+    those that are meant to succeed; one that was given up counts as closing until its task has ended.
     """
 
     __slots__ = (
@@ -28,19 +30,19 @@ class EndpointPool:
         "dials_started",
         "endpoint",
         "handed_new",
+        "hunger",
         "idle",
-        "is_hungry",
         "leased",
         "leases",
+        "queue",
         "retired",
-        "waiters",
         "waits",
     )
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.idle: dict[Channel, None] = {}
-        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self.queue = WaitQueue()
         self.dials: dict[Dial, None] = {}
         self.leased = 0
         self.detached = 0
@@ -52,8 +54,8 @@ class EndpointPool:
         self.dials_started = 0
         self.dial_failures = 0
         self.retired: Counter[str] = Counter()
-        # Whether the pool's list of endpoints that wait for a slot of the total holds this one.
-        self.is_hungry = False
+        # The number of its entry in the list of endpoints that wait for a slot of the total; 0: it has none.
+        self.hunger = 0
 
     @property
     def open(self) -> int:
@@ -62,54 +64,55 @@ class EndpointPool:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.waiters or self.dials or self.idle or self.leased or self.detached or self.closing)
+        return not (self.open or self.queue)
 
     @property
     def uncovered(self) -> int:
-        """How many callers wait without a dial under way for them."""
-        return len(self.waiters) - len(self.dials)
+        """How many callers wait without a dial under way for them; below zero there are more dials than callers."""
+        return len(self.queue) - len(self.dials)
 
-    def next_waiter(self, *, for_used: bool) -> "Waiter | None":
-        """Take the oldest live waiter off the queue; None if there is none.
+    def oldest_idle(self, most: int) -> "list[Channel]":
+        """The idle channels that were used least recently, at most `most` of them."""
+        return list(islice(self.idle, max(0, most)))
 
-        With `for_used` those who insist on a new connection are passed over: they keep their places.
-        """
-        passed: list[Waiter] = []
-        found = None
-        while self.waiters:
-            waiter, _ = self.waiters.popitem(last=False)
-            if not waiter.is_live:
-                continue
-            if for_used and waiter.fresh:
-                passed.append(waiter)
-                continue
-            found = waiter
-            break
-        for waiter in reversed(passed):
-            self.waiters[waiter] = None
-            self.waiters.move_to_end(waiter, last=False)
-        return found
+    def count_lease(self, channel: "Channel", now: float) -> None:
+        """A holder gets the channel, which `leased` counts by now."""
+        channel.deadline = NEVER
+        channel.leased_since = now
+        self.leases += 1
+        if not channel.uses:
+            self.handed_new += 1
+        channel.uses += 1
+        if channel.uses_left is not None:
+            # Until the peer says otherwise, this use is one of those that it has granted.
+            channel.uses_left -= 1
 
-    def oldest_waiter(self) -> "Waiter | None":
-        """The oldest live waiter, left in its place."""
-        while self.waiters:
-            waiter = next(iter(self.waiters))
-            if waiter.is_live:
-                return waiter
-            del self.waiters[waiter]
-        return None
+    def uncount_lease(self, channel: "Channel") -> None:
+        """The holder was gone before it could use the channel: one that is new stays new."""
+        self.leases -= 1
+        channel.uses -= 1
+        if not channel.uses:
+            self.handed_new -= 1
+        if channel.uses_left is not None:
+            channel.uses_left += 1
 
-    def has_dial_for(self, waiter: "Waiter") -> bool:
-        """Whether one of the dials under way will be this waiter's if all succeed."""
-        for place, other in enumerate(self.waiters):
-            if place >= len(self.dials):
-                return False
-            if other is waiter:
-                return True
-        return False
+    def take_off(self, channel: "Channel") -> None:
+        """The channel leaves the count of its state."""
+        if channel.state == states.IDLE:
+            del self.idle[channel]
+        elif channel.state == states.LEASED:
+            self.leased -= 1
+        else:
+            self.detached -= 1
 
-    def oldest_idle(self) -> "Channel | None":
-        return next(iter(self.idle), None)
+    def add_history(self, other: "EndpointPool") -> None:
+        """Add what has happened at another endpoint to what has happened here."""
+        self.leases += other.leases
+        self.handed_new += other.handed_new
+        self.waits += other.waits
+        self.dials_started += other.dials_started
+        self.dial_failures += other.dial_failures
+        self.retired.update(other.retired)
 
     def check(self) -> None:
         """Raise if a count fell below zero (law 9)."""

@@ -13,9 +13,9 @@ from keepwarm.pool.endpoint_pool import EndpointPool
 class EndpointStats:
     """Numbers of one endpoint, or of all together.
 
-    Gauges: `open` = `idle` + `leased` + `dialling` + `detached` + `closing`, and `waiting` callers. Counters since
-    the endpoint was first used: `dials` begun, `dial_failures`, `leases`, `reused` (leases of a connection that had
-    served before), `waits` (callers who were queued), `retired` by reason.
+    Gauges: `open` = `idle` + `leased` + `dialling` + `detached` + `closing` (dials that were given up included), and
+    `waiting` callers. Counters since the endpoint came into use: `dials` begun, `dial_failures`, `leases`, `reused`
+    (leases of a connection that had served before), `waits` (callers who were queued), `retired` by reason.
     """
 
     open: int = 0
@@ -41,7 +41,7 @@ class EndpointStats:
             dialling=len(home.dials),
             detached=home.detached,
             closing=home.closing,
-            waiting=len(home.waiters),
+            waiting=len(home.queue),
             dials=home.dials_started,
             dial_failures=home.dial_failures,
             leases=home.leases,

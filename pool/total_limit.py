@@ -2,6 +2,7 @@
 
 import heapq
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from keepwarm.pool.endpoint_pool import EndpointPool
@@ -9,28 +10,39 @@ from keepwarm.pool.endpoint_pool import EndpointPool
 if TYPE_CHECKING:
     from keepwarm.pool.channel import Channel
 
+# An endpoint that has connections is served by them in turn. Its callers may be stuck behind a holder that never
+# ends, though: once they are this many seconds older than the others', a slot is moved to it all the same.
+PATIENCE = 1.0
+
 
 class TotalLimit:
     """Counts the open sockets of a pool, orders its idle channels by age, and its endpoints by their oldest waiter.
 
     An endpoint that could dial if the total had room is *hungry*. A freed slot goes to the hungry endpoint whose
-    oldest caller has waited longest; the heap holds an endpoint at most once, with the age it had when it joined, and
-    is put right when an entry comes up. All of it exists only in a pool with `limit_total`.
+    oldest caller came first. The heap holds (place, number, endpoint); an entry counts only while the endpoint's
+    `hunger` is its number, and its place is put right when it comes up. All of it exists only in a pool with
+    `limit_total`.
     """
 
-    __slots__ = ("_heap", "_idle", "_serial", "closing", "most", "open")
+    __slots__ = ("_heap", "_idle", "_serial", "closing", "hungry", "most", "open")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = 0
         self.closing = 0
+        self.hungry = 0
         self._idle: OrderedDict[Channel, None] = OrderedDict()
-        self._heap: list[tuple[float, int, EndpointPool]] = []
+        self._heap: list[tuple[int, int, EndpointPool]] = []
         self._serial = 0
 
     @property
     def has_room(self) -> bool:
         return self.open < self.most
+
+    @property
+    def entries(self) -> int:
+        """How many entries the list of the hungry has, dead ones included."""
+        return len(self._heap)
 
     def opened(self) -> None:
         self.open += 1
@@ -48,58 +60,63 @@ class TotalLimit:
 
     def join(self, home: EndpointPool) -> None:
         """The endpoint has callers without a dial and would be allowed to dial."""
-        waiter = home.oldest_waiter()
-        if waiter is not None and not home.is_hungry:
-            home.is_hungry = True
+        waiter = home.queue.oldest()
+        if waiter is not None and not home.hunger:
             self._serial += 1
-            heapq.heappush(self._heap, (waiter.since, self._serial, home))
+            home.hunger = self._serial
+            self.hungry += 1
+            heapq.heappush(self._heap, (waiter.place, home.hunger, home))
 
-    def next_hungry(self, limit: int | None) -> EndpointPool | None:
+    def leave(self, home: EndpointPool) -> None:
+        """The endpoint has nobody left to dial for, or got its slot."""
+        if home.hunger:
+            home.hunger = 0
+            self.hungry -= 1
+            if len(self._heap) > 64 + 2 * self.hungry:
+                self._heap[:] = [entry for entry in self._heap if entry[2].hunger == entry[1]]
+                heapq.heapify(self._heap)
+
+    def next_hungry(self) -> EndpointPool | None:
         """Take the endpoint that a free slot is due to off the list."""
-        home = self._peek(limit)
+        home = self._first()
         if home is not None:
-            heapq.heappop(self._heap)
-            home.is_hungry = False
+            self.leave(home)
         return home
 
-    def is_starving_before(self, home: EndpointPool) -> bool:
-        """Whether another endpoint has no connection at all and a caller who came before `home`'s oldest.
+    def is_owed_elsewhere(self, home: EndpointPool) -> bool:
+        """Whether a connection that `home` has just got back should make room for another endpoint.
 
-        An endpoint with a connection of its own is served by it in turn; moving slots back and forth between two busy
-        endpoints would cost a dial for each call.
+        It should for one that has no connection at all and a caller who came before `home`'s oldest. One with a
+        connection of its own is served by it in turn: moving slots back and forth between two busy endpoints would
+        cost a dial for each call. See PATIENCE.
         """
-        hungry = self._peek(None)
-        if hungry is None or hungry is home or hungry.open:
+        hungry = self._first()
+        if hungry is None or hungry is home:
             return False
-        theirs, ours = hungry.oldest_waiter(), home.oldest_waiter()
-        return theirs is not None and (ours is None or theirs.since < ours.since)
+        theirs, ours = hungry.queue.oldest(), home.queue.oldest()
+        if theirs is None or ours is None:
+            return False
+        return theirs.since < ours.since - PATIENCE or (not hungry.open and theirs.place < ours.place)
 
-    def make_room(self, limit: int | None) -> "list[Channel]":
+    def in_the_way(self) -> "list[Channel]":
         """The idle channels, least recently used first, that have to go so that the hungry ones can dial."""
-        hungry = self._peek(limit)
-        if hungry is None or not self._idle:
+        if not self._idle or self._first() is None:
             return []
-        wanted = len(self._heap) - self.closing
-        chosen: list[Channel] = []
-        for channel in self._idle:
-            if len(chosen) >= wanted:
-                break
-            if channel.home is not hungry:
-                chosen.append(channel)
-        return chosen
+        return list(islice(self._idle, max(0, self.hungry - self.closing)))
 
-    def _peek(self, limit: int | None) -> EndpointPool | None:
+    def _first(self) -> EndpointPool | None:
         heap = self._heap
         while heap:
-            since, _, home = heap[0]
-            waiter = home.oldest_waiter()
-            if waiter is None or home.uncovered <= 0 or (limit is not None and home.open >= limit):
+            place, number, home = heap[0]
+            if home.hunger != number:
                 heapq.heappop(heap)
-                home.is_hungry = False
-            elif waiter.since != since:
+                continue
+            waiter = home.queue.oldest()
+            if waiter is None or home.uncovered <= 0:
                 heapq.heappop(heap)
-                home.is_hungry = False
-                self.join(home)
+                self.leave(home)
+            elif waiter.place != place:
+                heapq.heapreplace(heap, (waiter.place, number, home))
             else:
                 return home
         return None

@@ -1,0 +1,144 @@
+"""Callers: those who wait for a connection, from their arrival to the end of their wait."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import count
+from typing import Protocol
+
+from keepwarm.pool import wait_errors
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.dials import Dials
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.limits import Limits
+from keepwarm.pool.total_limit import TotalLimit
+from keepwarm.pool.waiters import Waiter
+
+# A caller whose wait for the limit is over, but for whom a dial is under way, is looked at again this often: the time
+# limit of a dial is conn_timeout.
+COVERED_RECHECK = 0.05
+
+
+class CallersOwner(Protocol):
+    """What the pool does for its callers."""
+
+    @property
+    def channels(self) -> Iterable[Channel]: ...
+
+    def drop_if_empty(self, home: EndpointPool) -> None: ...
+
+
+class Callers:
+    """Puts callers into the queues of their endpoints, and takes out those who leave before they are served."""
+
+    __slots__ = ("_clock", "_dials", "_holder", "_keeps_dials", "_limits", "_loop", "_owner", "_places", "_total")
+
+    def __init__(
+        self,
+        owner: CallersOwner,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        dials: Dials,
+        *,
+        limits: Limits,
+        total: TotalLimit | None,
+        keeps_dials: bool,
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._clock = clock
+        self._dials = dials
+        self._limits = limits
+        self._total = total
+        # A dial whose caller ran out of time may still serve the next one, if something else bounds it.
+        self._keeps_dials = keeps_dials
+        self._places = count()
+        self._holder: tuple[EndpointPool, float, str] | None = None
+
+    def arrive(self, home: EndpointPool, pool_timeout: float | None, deadline: float, fresh: bool) -> Waiter:
+        """A caller who could not be served at once. It is in no queue yet."""
+        now = self._clock.now()
+        seconds = self._limits.pool_timeout if pool_timeout is None else pool_timeout
+        return Waiter(
+            self,
+            home,
+            self._loop.create_future(),
+            place=next(self._places),
+            since=now,
+            pool_deadline=NEVER if seconds is None else now + seconds,
+            call_deadline=deadline,
+            fresh=fresh,
+        )
+
+    def enqueue(self, waiter: Waiter) -> None:
+        """At the end of its queue. Raises PoolFullError."""
+        home, most = waiter.home, self._limits.max_waiting
+        if most is not None and home.uncovered >= most:
+            raise wait_errors.queue_full(home, self._limits)
+        home.queue.add(waiter)
+        home.waits += 1
+        self._wait(waiter)
+
+    def enqueue_again(self, waiter: Waiter, home: EndpointPool) -> Waiter:
+        """At the place that it had: the channel that it was given died on its way."""
+        again = waiter.again(home, self._loop.create_future())
+        home.queue.add_back(again)
+        if self._total is not None:
+            self._total.leave(home)  # its oldest caller is older now
+        self._wait(again)
+        return again
+
+    def give_up(self, waiter: Waiter) -> None:
+        """The caller was cancelled, or is about to raise what it was told."""
+        if waiter.future.done() and not waiter.future.cancelled():
+            waiter.future.exception()  # told an error in the turn of the cancellation: it counts as retrieved
+        if waiter.home.queue.remove(waiter):
+            self._dials.drop_surplus(waiter.home)
+            self._left_unserved(waiter)
+
+    def was_taken(self, waiter: Waiter) -> None:
+        """The waiter was served from the front of its queue."""
+        self._clock.forget(waiter)
+        home = waiter.home
+        if home.hunger and home.uncovered <= 0 and self._total is not None:
+            self._total.leave(home)
+
+    def fail_all(self, home: EndpointPool) -> None:
+        """The pool is closed."""
+        while (waiter := home.queue.take(for_used=False)) is not None:
+            self._clock.forget(waiter)
+            waiter.fail(wait_errors.closed_meanwhile(home.endpoint))
+
+    def expire_waiter(self, waiter: Waiter, now: float) -> None:
+        """A waiter's deadline has passed (called by the clock)."""
+        if not waiter.is_live:
+            return
+        home = waiter.home
+        if not home.queue.is_among_first(waiter, len(home.dials)):
+            waiter.fail(wait_errors.not_in_time(waiter, now, self._limits, self._oldest_holder(home, now)))
+        elif waiter.call_deadline <= now:
+            waiter.fail(wait_errors.cut_short(waiter, now))
+        else:
+            self._clock.watch(waiter, min(waiter.call_deadline, now + COVERED_RECHECK))
+            return
+        home.queue.remove(waiter)
+        if not self._keeps_dials:
+            self._dials.drop_surplus(home)
+        self._left_unserved(waiter)
+
+    def _wait(self, waiter: Waiter) -> None:
+        first = min(waiter.pool_deadline, waiter.call_deadline)
+        if first < NEVER:
+            self._clock.watch(waiter, first)
+        self._dials.start_for(waiter.home)
+
+    def _left_unserved(self, waiter: Waiter) -> None:
+        self.was_taken(waiter)
+        self._owner.drop_if_empty(waiter.home)
+
+    def _oldest_holder(self, home: EndpointPool, now: float) -> str:
+        """Looked for once in a sweep, however many waiters it ends."""
+        found = self._holder
+        if found is None or found[0] is not home or found[1] != now:
+            found = self._holder = (home, now, wait_errors.oldest_holder(self._owner.channels, home, now))
+        return found[2]

@@ -1,0 +1,199 @@
+"""Dials: when a pool dials, and what becomes of each dial.
+
+A dial belongs to the pool, not to the caller for whom it was started: what it brings goes to the oldest waiter (law 3).
+It takes its slot when it starts and keeps it until its task has ended, however it ends (law 4).
+"""
+
+import asyncio
+from typing import Protocol
+
+from keepwarm.pool import states
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import Clock
+from keepwarm.pool.dial import ABANDONED, CLOSED, TIMEOUT, Connect, Dial, DialRequest
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.errors import ClientConnectionError
+from keepwarm.pool.limits import Limits
+from keepwarm.pool.total_limit import TotalLimit
+
+
+class DialOwner(Protocol):
+    """What the pool does with the outcome."""
+
+    def make_channel(self, endpoint: Endpoint) -> Channel: ...
+
+    def adopt(self, home: EndpointPool, channel: Channel) -> None: ...
+
+    def slot_freed(self, home: EndpointPool) -> None: ...
+
+    def close_channel(self, channel: Channel, reason: str, *, politely: bool = True) -> None: ...
+
+
+class Dials:
+    """Starts dials for those who wait, as far as the limits go, and gives up those that nobody needs."""
+
+    __slots__ = ("_clock", "_conn_timeout", "_connect", "_limit", "_loop", "_owner", "_total")
+
+    def __init__(
+        self,
+        owner: DialOwner,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        connect: Connect,
+        *,
+        limits: Limits,
+        total: TotalLimit | None,
+        conn_timeout: float | None,
+    ) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._clock = clock
+        self._connect = connect
+        self._limit = limits.per_endpoint
+        self._total = total
+        self._conn_timeout = conn_timeout
+
+    def start_for(self, home: EndpointPool) -> None:
+        """Dial for those who wait at `home` without a dial; with a total limit also for those elsewhere."""
+        limit, total = self._limit, self._total
+        if total is not None:
+            self._join(total, home)
+            self.serve_hungry(total)
+        else:
+            while home.uncovered > 0 and (limit is None or home.open < limit):
+                self._start(home)
+        if limit is not None and home.idle and home.open >= limit:
+            # Only callers who insist on a new connection can wait beside idle ones: some of those make room.
+            for channel in home.oldest_idle(home.uncovered - home.closing):
+                self._owner.close_channel(channel, "room", politely=False)
+
+    def serve_hungry(self, total: TotalLimit) -> None:
+        """Slots of the total go to the longest waiting endpoint that may dial; idle channels make room for it."""
+        while total.has_room and (home := total.next_hungry()) is not None:
+            self._start(home)
+            self._join(total, home)
+        for channel in total.in_the_way():
+            self._owner.close_channel(channel, "room", politely=False)
+
+    def drop_surplus(self, home: EndpointPool) -> None:
+        """A caller has left: the dial that nobody waits for any more, if there is one, is given up."""
+        if home.uncovered < 0:
+            # The youngest is the one least far along.
+            for dial in reversed(home.dials):
+                if dial.cut_off is None:
+                    self._give_up(dial, ABANDONED)
+                    return
+
+    def stop(self, home: EndpointPool) -> None:
+        """Give up all dials of an endpoint."""
+        for dial in list(home.dials):
+            self._give_up(dial, CLOSED)
+
+    def _join(self, total: TotalLimit, home: EndpointPool) -> None:
+        if home.uncovered > 0 and (self._limit is None or home.open < self._limit):
+            total.join(home)
+
+    def _start(self, home: EndpointPool) -> None:
+        endpoint, owner = home.endpoint, self._owner
+        dial = Dial(home, DialRequest(endpoint, lambda: owner.make_channel(endpoint)), self._clock.now())
+        home.dials[dial] = None
+        home.dials_started += 1
+        if self._total is not None:
+            self._total.opened()
+        dial.task = self._loop.create_task(self._run(dial), name=f"keepwarm dial {endpoint}")
+        # A task that is cancelled before its first step never runs a line of its own.
+        dial.task.add_done_callback(lambda task: self._task_done(dial, task))
+        if self._conn_timeout is not None:
+            self._clock.watch(dial, dial.started + self._conn_timeout)
+
+    async def _run(self, dial: Dial) -> None:
+        home = dial.home
+        if home.uncovered < 0:
+            # Decided again just before dialling (law 3): whoever wanted this has been served meanwhile.
+            self._over(dial)
+            return
+        try:
+            transport, protocol = await self._connect(dial.request)
+        except Exception as exc:
+            self._failed(dial, exc)
+            return
+        error = _refusal(home.endpoint, transport, protocol)
+        if error is not None:
+            transport.abort()
+            self._failed(dial, error)
+        elif isinstance(protocol, Channel):
+            self._end(dial)
+            self._owner.adopt(home, protocol)
+
+    def _task_done(self, dial: Dial, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if dial.is_over:
+            return
+        if dial.cut_off == TIMEOUT and self._conn_timeout is not None:
+            self._failed(dial, dial.timeout_error(self._conn_timeout))
+        elif dial.cut_off is not None:
+            self._over(dial)
+        else:
+            endpoint = dial.home.endpoint
+            text = f"the dial to {endpoint} was cancelled from outside"
+            self._failed(dial, error or ClientConnectionError(text, endpoint=endpoint, phase="connect"))
+
+    def _give_up(self, dial: Dial, why: str) -> None:
+        """Nobody is to wait for this dial any more. Until its sockets are closed it holds its slot as a goodbye."""
+        if dial.cut_off is None:
+            home = dial.home
+            del home.dials[dial]
+            home.closing += 1
+            if self._total is not None:
+                self._total.closing += 1
+            dial.cancel(why)
+
+    def _failed(self, dial: Dial, error: BaseException) -> None:
+        """The oldest waiter hears why; the others dial on."""
+        home = dial.home
+        if dial in home.dials:
+            home.dial_failures += 1
+            waiter = home.queue.take(for_used=False)
+            if waiter is not None:
+                waiter.fail(error)
+        self._over(dial)
+
+    def _over(self, dial: Dial) -> None:
+        """A dial ended without a channel: its slot is free."""
+        self._end(dial)
+        self._owner.slot_freed(dial.home)
+
+    def _end(self, dial: Dial) -> None:
+        home = dial.home
+        dial.is_over = True
+        self._clock.forget(dial)
+        if dial in home.dials:
+            del home.dials[dial]
+        else:
+            home.closing -= 1
+            if self._total is not None:
+                self._total.closing -= 1
+        home.check()
+
+
+def _refusal(
+    endpoint: Endpoint, transport: asyncio.Transport, protocol: asyncio.BaseProtocol
+) -> ClientConnectionError | TypeError | None:
+    """Why what ``_create_connection`` returned cannot join the pool."""
+    if not isinstance(protocol, Channel):
+        return TypeError(f"_create_connection must return (transport, req.channel_factory()), got {protocol!r}")
+    if protocol.state == states.CLOSED:
+        return ClientConnectionError(
+            f"{endpoint} closed the connection as soon as it was made ({protocol.retiring}); check that the port "
+            f"speaks {'HTTPS' if endpoint.is_ssl else 'HTTP'}",
+            endpoint=endpoint,
+            phase="connect",
+            reused=False,
+        )
+    if protocol.state != states.CONNECTING or protocol.transport is None or protocol.endpoint != endpoint:
+        return TypeError(
+            f"_create_connection must return the transport that it has connected to a new req.channel_factory() for "
+            f"{endpoint}, got {transport!r} and {protocol!r}"
+        )
+    return None

@@ -1,0 +1,39 @@
+"""Endpoints: the books of every endpoint that is in use, and the memory of those that are not any more."""
+
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.stats import EndpointStats, PoolStats
+
+
+class Endpoints:
+    """An endpoint is here while it has a connection, a dial or a caller; then it is forgotten but for its counters."""
+
+    __slots__ = ("_gone", "in_use")
+
+    def __init__(self) -> None:
+        self.in_use: dict[Endpoint, EndpointPool] = {}
+        self._gone = EndpointPool(Endpoint("", 0, False))
+
+    @property
+    def open(self) -> int:
+        """Open sockets, dials included."""
+        return sum(home.open for home in self.in_use.values())
+
+    def books_of(self, endpoint: Endpoint) -> EndpointPool:
+        """Opened at the first question."""
+        home = self.in_use.get(endpoint)
+        if home is None:
+            home = self.in_use[endpoint] = EndpointPool(endpoint)
+        return home
+
+    def drop_if_empty(self, home: EndpointPool) -> bool:
+        """Forget an endpoint of which nothing is left. True if it was forgotten now."""
+        if not home.is_empty or self.in_use.get(home.endpoint) is not home:
+            return False
+        del self.in_use[home.endpoint]
+        self._gone.add_history(home)
+        return True
+
+    def stats(self) -> PoolStats:
+        endpoints = {endpoint: EndpointStats.of(home) for endpoint, home in self.in_use.items()}
+        return PoolStats(EndpointStats.sum((EndpointStats.of(self._gone), *endpoints.values())), endpoints)
