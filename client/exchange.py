@@ -99,6 +99,16 @@ class Exchange:
         if not self.head_waiter.done():
             self.head_waiter.set_exception(error)
 
+    def abandon(self, error: Exception) -> None:
+        """Neither the connection nor the loop must be touched any more: only who reads on is told."""
+        self.channel = None
+        self.error = error
+        if self.stream is not None:
+            try:
+                self.stream.set_exception(error)
+            except RuntimeError:
+                pass  # who waits for the body waits on a loop that is closed
+
     def abort(self, error: BaseException | None = None) -> None:
         """Give up: the connection is closed now, at whatever point it is. Idempotent, synchronous."""
         waiter = self.head_waiter
@@ -118,12 +128,17 @@ class Exchange:
         channel.drain_exchange(DRAIN_BYTES, DRAIN_SECONDS)
 
     async def wait_ended(self) -> None:
-        """Wait until the connection is back in its pool or closed. Cancelling changes nothing."""
-        if self.channel is None:
+        """Wait until the connection is back in its pool or closed. Cancelling closes it now."""
+        channel = self.channel
+        if channel is None:
             return
         if self.ended_waiter is None:
-            self.ended_waiter = self.channel.loop.create_future()
-        await asyncio.shield(self.ended_waiter)
+            self.ended_waiter = channel.loop.create_future()
+        try:
+            await asyncio.shield(self.ended_waiter)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
 
     def next_deadline(self) -> float:
         """When the clock has to look at this exchange again."""

@@ -19,7 +19,12 @@ from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ClientError, PoolClosedError
+from keepwarm.pool.errors import ClientConnectionError, ClientError, PoolClosedError
+
+# A body that nobody reads is held up when more than this is buffered. One read may bring as much again, and no more:
+# so the buffer stays below twice the mark (FAULTS R03).
+HIGH_WATER = 262144
+LOW_WATER = 65536
 
 
 class H1Channel(Channel):
@@ -88,18 +93,18 @@ class H1Channel(Channel):
         parser = self._parser
         try:
             parser.feed(data)
+            if exchange.head is not None:
+                self._more_body(exchange)
+            elif parser.head is not None:
+                self._head_came(exchange, parser.head)
+            elif parser.got_continue and exchange.upload is not None:
+                exchange.upload.go_on()
         except ClientError as exc:
             self._fail(self._with_context(exc, exchange))
-            return
         except BaseException as exc:
-            self._fail(exc)
+            # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came.
+            self._broken_off(exchange, exc)
             raise
-        if exchange.head is not None:
-            self._more_body(exchange)
-        elif parser.head is not None:
-            self._head_came(exchange, parser.head)
-        elif parser.got_continue and exchange.upload is not None:
-            exchange.upload.go_on()
 
     def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
         parser = self._parser
@@ -117,7 +122,9 @@ class H1Channel(Channel):
                 # A final answer that is no success: the peer does not want the rest (FAULTS F16, F17).
                 self.retiring = self.retiring or "protocol"
                 upload.stop()
-            stream = exchange.stream = StreamReader(self.loop, pause=self._pause, resume=self._resume)
+            stream = exchange.stream = StreamReader(
+                self.loop, low=LOW_WATER, high=HIGH_WATER, pause=self._pause, resume=self._resume
+            )
             if parser.body:
                 stream.feed_data(parser.body)
         exchange.wake()
@@ -246,6 +253,19 @@ class H1Channel(Channel):
                 )
             )
 
+    def abandon(self) -> asyncio.Transport | None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.abandon(
+                PoolClosedError(
+                    f"the connection of {exchange.request.method} {exchange.request.target.url} belongs to another "
+                    "process, or to an event loop that is closed",
+                    endpoint=self.endpoint,
+                    reused=exchange.reused,
+                )
+            )
+        return Channel.abandon(self)
+
     def lease_deadline(self, now: float) -> None:
         exchange, owner = self.exchange, self.owner
         if exchange is None or owner is None:
@@ -285,6 +305,22 @@ class H1Channel(Channel):
             self.owner.close_channel(self, self.retiring or reason, politely=False)
         if exchange is not None:
             exchange.end(error or _released(exchange))
+
+    def _broken_off(self, exchange: Exchange, exc: BaseException) -> None:
+        """A callback of ours raised. The loop hears of it; so does the caller, but must not raise a KeyboardInterrupt
+        for the second time."""
+        self.exchange = exchange
+        if isinstance(exc, Exception):
+            self._fail(exc)
+            return
+        error = ClientConnectionError(
+            f"{exchange.request.method} {exchange.request.target.url} was broken off by {type(exc).__name__}",
+            endpoint=self.endpoint,
+            phase="head" if exchange.head is None else "body",
+            reused=exchange.reused,
+        )
+        error.__cause__ = exc
+        self._fail(error)
 
     def _with_context(self, error: ClientError, exchange: Exchange) -> ClientError:
         error.endpoint = self.endpoint

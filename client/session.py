@@ -1,8 +1,6 @@
 """ClientSession: requests over a connector, with defaults of their own."""
 
 import asyncio
-import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from json import dumps
@@ -25,6 +23,7 @@ from keepwarm.client.url import TargetCache
 from keepwarm.client.version import HttpVersion11, check_version
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.connector import BaseConnector, Closing
+from keepwarm.pool.origin import creation_point
 from keepwarm.pool.pool import Pool
 from keepwarm.pool.tcp_connector import TCPConnector
 
@@ -84,7 +83,7 @@ class ClientSession:
         self._plain_gets: Memo[str, ClientRequest] = Memo()
         # Requests whose like differ in the body alone.
         self._patterns: Memo[_PatternKey, ClientRequest] = Memo()
-        self._source = traceback.extract_stack(sys._getframe(1)) if loop is not None and loop.get_debug() else None
+        self._source = creation_point(loop)
         self._connector = connector
 
     @property
@@ -260,10 +259,15 @@ class ClientSession:
     def close(self) -> Closing:
         """Close the session and its connector (D-11). Idempotent.
 
-        The work is done at call time; awaiting what it returns waits until every socket is gone.
+        The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
+        with nothing closed, from another loop or thread than the session's.
         """
-        connector, self._connector = self._connector, None
-        return Closing() if connector is None else connector.close()
+        connector = self._connector
+        if connector is None:
+            return Closing()
+        closing = connector.close()
+        self._connector = None
+        return closing
 
     def detach(self) -> None:
         """Give the connector up without closing it: the session is closed, the connector stays usable (D-12)."""
@@ -290,7 +294,8 @@ class ClientSession:
         if connector is None or connector.closed:
             return
         loop = connector.loop
-        self.close()
+        connector.discard()
+        self._connector = None
         warnings.warn(f"Unclosed client session {self!r}", ResourceWarning, source=self, stacklevel=1)
         context: dict[str, Any] = {"client_session": self, "message": "Unclosed client session"}
         if self._source is not None:

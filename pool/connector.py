@@ -1,9 +1,6 @@
 """BaseConnector: the options of a pool, and the pool that is made of them at the first connect."""
 
 import asyncio
-import os
-import sys
-import traceback
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Generator
@@ -17,8 +14,10 @@ from keepwarm.pool.connection import Connection
 from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import PoolClosedError
+from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits, check_seconds
+from keepwarm.pool.origin import creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
 from keepwarm.pool.stats import PoolStats
 
@@ -87,11 +86,11 @@ class BaseConnector:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: Pool | None = None
         self._channel_factory: ChannelFactory | None = None
-        self._source = traceback.extract_stack(sys._getframe(1)) if loop is not None and loop.get_debug() else None
+        self._source = creation_point(loop)
         #: The cookies that ``share_cookies=True`` collects (F-06).
         self.cookies: SimpleCookie = SimpleCookie()
         self._closed = False
-        _connectors.add(self)
+        watch_for_fork(self)
 
     @property
     def closed(self) -> bool:
@@ -203,26 +202,53 @@ class BaseConnector:
     def close(self) -> Closing:
         """Close all connections, idle and leased, and fail those who wait (F-12). Idempotent.
 
-        The work is done at call time; awaiting what it returns waits until every socket is gone.
+        The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
+        with nothing closed, from another loop or thread than the connector's (FAULTS L04), unless its loop is closed.
         """
-        pool = self._pool
+        if not self._closed:
+            self._check_place()
+            self._close_now()
+        return Closing(None if self._pool is None else self._pool.wait_closed)
+
+    def discard(self) -> None:
+        """Close without waiting, from any thread: for finalizers, which run wherever garbage is collected."""
+        loop = self._loop
+        if loop is not None and loop.is_running() and running_loop() is not loop:
+            try:
+                loop.call_soon_threadsafe(self._close_now)
+                return
+            except RuntimeError:
+                pass  # the loop was closed just now
+        self._close_now()
+
+    def _close_now(self) -> None:
         if not self._closed:
             self._closed = True
-            if pool is not None:
-                pool.close()
+            if self._pool is not None:
+                self._pool.close()
             self._release_resources()
-        return Closing(None if pool is None else pool.wait_closed)
+
+    def _check_place(self) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        running = running_loop()
+        if running is not loop and (running is not None or loop.is_running()):
+            where = "another thread" if running is None else repr(running)
+            raise RuntimeError(
+                f"this connector belongs to {loop!r} and cannot be closed from {where}: use "
+                "loop.call_soon_threadsafe(connector.close), or close it before its loop ends"
+            )
 
     def abandon_after_fork(self) -> None:
-        """In a forked child: forget the parent's sockets without touching them, and start clean (FAULTS L08, L09).
-
-        Closing them here would write to connections, and change event-loop registrations, that the parent owns.
-        """
-        if self._pool is not None:
-            _abandoned.append((self._pool, self._loop))
-        self._pool = None
-        self._loop = None
-        self._wanted_loop = None
+        """In a forked child: forget the parent's sockets without touching them, and start clean (FAULTS L08, L09)."""
+        pool, loop = self._pool, self._loop
+        self._pool = self._loop = self._wanted_loop = None
+        if pool is not None:
+            transports = pool.abandon()
+            never_collect(pool, loop, transports)
+            sockets = [transport.get_extra_info("socket") for transport in transports]
+            blind(sock.fileno() for sock in sockets if sock is not None and sock.fileno() >= 0)
 
     def __enter__(self) -> Self:
         return self
@@ -244,10 +270,10 @@ class BaseConnector:
         if getattr(self, "_closed", True):
             return
         pool, loop = self._pool, self._loop
-        if pool is None or loop is None or not pool.open:
+        connections = 0 if pool is None else pool.open
+        self.discard()
+        if not connections or loop is None:
             return
-        connections = pool.open
-        self.close()
         warnings.warn(
             f"Unclosed connector {self!r} with {connections} connections", ResourceWarning, source=self, stacklevel=1
         )
@@ -273,16 +299,3 @@ def _weak_connect(method: "weakref.WeakMethod[Any]") -> Connect:
         return made
 
     return connect
-
-
-_connectors: "weakref.WeakSet[BaseConnector]" = weakref.WeakSet()
-# What a forked child inherits and must neither use nor collect: collecting a transport closes it.
-_abandoned: list[object] = []
-
-
-def _after_fork_in_child() -> None:
-    for connector in list(_connectors):
-        connector.abandon_after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

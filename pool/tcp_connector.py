@@ -12,6 +12,7 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_addr
 from keepwarm.pool.dns_cache import DNSCache
+from keepwarm.pool.fork import never_collect
 from keepwarm.pool.pins import Pin
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Resolver, SplitResolver
@@ -218,12 +219,9 @@ class TCPConnector(BaseConnector):
     def abandon_after_fork(self) -> None:
         """See BaseConnector. The parent's lookups are forgotten too."""
         super().abandon_after_fork()
-        _abandoned.append((self._dns, self._own_resolver, self._dialer))
+        # Collecting a resolver closes the sockets of the parent's.
+        never_collect(self._dns, self._own_resolver, self._dialer)
         self._dns = self._own_resolver = self._dialer = None
-
-
-# What a forked child must neither use nor collect, for collecting a resolver closes the sockets of the parent's.
-_abandoned: list[object] = []
 
 
 def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None) -> bool:

@@ -1,0 +1,21 @@
+"""creation_point: where an object was made, for the message about one that was never closed."""
+
+import asyncio
+import sys
+import traceback
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def creation_point(loop: asyncio.AbstractEventLoop | None) -> traceback.StackSummary | None:
+    """The stack above the caller, if `loop` (None: the one that runs) is in debug mode; None otherwise."""
+    loop = loop or running_loop()
+    if loop is None or not loop.get_debug():
+        return None
+    return traceback.extract_stack(sys._getframe(2))
