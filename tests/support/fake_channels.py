@@ -117,6 +117,7 @@ class Rig:
         self.loop = loop
         self.clock = FakeClock()
         self.dials = FakeDials(loop, at_once=at_once)
+        self.asked: list[asyncio.Task[Channel]] = []
         self.pool = Pool(
             loop,
             self.clock,
@@ -152,9 +153,11 @@ class Rig:
         deadline: float = NEVER,
     ) -> "asyncio.Task[Channel]":
         """A caller in a task of its own. It has not arrived before the loop turns."""
-        return self.loop.create_task(
+        task = self.loop.create_task(
             self.pool.acquire(endpoint, fresh=fresh, pool_timeout=pool_timeout, deadline=deadline)
         )
+        self.asked.append(task)
+        return task
 
     async def queue(self, count: int, endpoint: Endpoint = A, *, fresh: bool = False) -> "list[asyncio.Task[Channel]]":
         """So many callers, arrived in order."""
@@ -183,6 +186,7 @@ async def rig(**options: object) -> AsyncIterator[Rig]:
         made.clock.advance(LINGER)
         await turns(2)
         await made.pool.wait_closed()
+        await asyncio.gather(*made.asked, return_exceptions=True)
     left = made.total
     assert (left.open, left.waiting) == (0, 0)
     assert made.pool.stats().endpoints == {}
