@@ -207,7 +207,8 @@ class ClientResponse:
 
     def release(self) -> Released:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
-        100 ms), else the connection is closed. The work begins at once; awaiting the result waits for its end."""
+        100 ms), else the connection is closed. The work begins at once; awaiting the result waits for its end, and
+        closes the connection if it is cancelled."""
         exchange = self._exchange
         if exchange.is_over:
             return _RELEASED
