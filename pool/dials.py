@@ -156,6 +156,7 @@ class Dials:
             home.dial_failures += 1
             waiter = home.queue.take(for_used=False)
             if waiter is not None:
+                self._clock.forget(waiter)
                 waiter.fail(error)
         self._over(dial)
 

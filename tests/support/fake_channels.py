@@ -1,12 +1,12 @@
 """A pool without sockets: channels on fake transports, dials that end as a test says, a clock moved by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
-from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
@@ -112,7 +112,7 @@ class Rig:
         keepalive: Keepalive | None = None,
         conn_timeout: float | None = None,
         at_once: bool = True,
-        factory: Callable[[Endpoint, asyncio.AbstractEventLoop], Channel] = FakeChannel,
+        connect: Connect | None = None,
     ) -> None:
         self.loop = loop
         self.clock = FakeClock()
@@ -121,8 +121,8 @@ class Rig:
         self.pool = Pool(
             loop,
             self.clock,
-            self.dials,
-            factory,
+            connect or self.dials,
+            FakeChannel,
             limits=Limits(limit, total, max_waiting, pool_timeout),
             keepalive=keepalive,
             conn_timeout=conn_timeout,
