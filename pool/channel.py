@@ -57,6 +57,7 @@ class Channel(asyncio.Protocol):
         "is_write_paused",
         "leased_since",
         "loop",
+        "on_lost",
         "owner",
         "reader",
         "retiring",
@@ -88,6 +89,7 @@ class Channel(asyncio.Protocol):
         self.write_waiters: list[asyncio.Future[None]] = []
         self.reader: asyncio.StreamReader | None = None
         self.has_unread: Callable[[int], object] | None = None
+        self.on_lost: Callable[[], None] | None = None
 
     # What the pool asks
 
@@ -183,6 +185,8 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.has_unread = None
+        if self.on_lost is not None:
+            self.on_lost()
         if self.reader is not None and not self.reader.at_eof():
             if exc is None:
                 self.reader.feed_eof()

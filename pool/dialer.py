@@ -74,7 +74,9 @@ class Dialer:
         else:
             opening = await self._secure_socket(req, sock, context, address)
         try:
-            return opening.hand_over(req.channel_factory())
+            transport, channel = opening.hand_over(req.channel_factory())
+            channel.on_lost = opening.on_lost
+            return transport, channel
         except BaseException:
             opening.abort()
             raise

@@ -33,10 +33,12 @@ _BIO_SIZE = 4 * (16 * 1024 + 64)
 class Opening(asyncio.Protocol):
     """Holds a transport, and what arrives meanwhile, until `hand_over`."""
 
-    __slots__ = ("_early", "transport")
+    __slots__ = ("_early", "on_lost", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        # To be called once the transport is gone; None if there is nothing to do.
+        self.on_lost: Callable[[], None] | None = None
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,21 +92,21 @@ async def open_plain(sock: socket.socket) -> Opening:
 
 
 class _FastLoop:
-    """The event loop as aiofastnet sees it: it remembers its timers until `cancel_timers` or `forget_timers`."""
+    """The event loop as aiofastnet sees it: it remembers its timers, which an abort leaves running, for
+    `cancel_timers`."""
 
     __slots__ = ("_loop", "_timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._timers: list[asyncio.TimerHandle] | None = []
+        self._timers: list[asyncio.TimerHandle] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         timer = self._loop.call_later(delay, callback, *args)
-        if self._timers is not None:
-            self._timers.append(timer)
+        self._timers.append(timer)
         return timer
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -113,13 +115,10 @@ class _FastLoop:
         if context.get("exception") is not ConnectionResetError:
             self._loop.call_exception_handler(context)
 
-    def forget_timers(self) -> None:
-        self._timers = None
-
     def cancel_timers(self) -> None:
-        for timer in self._timers or ():
+        for timer in self._timers:
             timer.cancel()
-        self._timers = None
+        self._timers.clear()
 
 
 async def open_fast_tls(
@@ -147,7 +146,8 @@ async def open_fast_tls(
         sock.close()
         loop.cancel_timers()
         raise
-    loop.forget_timers()
+    loop.cancel_timers()
+    opening.on_lost = loop.cancel_timers
     return opening
 
 
