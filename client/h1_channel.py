@@ -1,6 +1,7 @@
 """H1Channel: a connection that speaks HTTP/1.1, one exchange at a time."""
 
 import asyncio
+import ssl
 
 from keepwarm.client.body import StreamReader
 from keepwarm.client.errors import (
@@ -165,6 +166,7 @@ class H1Channel(Channel):
         exchange = self.exchange
         if exchange is not None:
             self.retiring = self.retiring or "peer_fin"
+            exchange.is_truncated = self.is_tls and not self._said_goodbye()
             self._end_of_input(exchange, None)
         return Channel.eof_received(self)
 
@@ -175,6 +177,19 @@ class H1Channel(Channel):
             if self.is_tls and not self._got_eof:
                 exchange.is_truncated = True
             self._end_of_input(exchange, exc)
+
+    def _said_goodbye(self) -> bool:
+        """Whether the peer ended TLS with a close_notify. asyncio tells of a FIN alone in the same words; uvloop and
+        aiofastnet do not, they go straight to connection_lost."""
+        tls = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        if not isinstance(tls, ssl.SSLObject):
+            return True
+        try:
+            return not tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except ssl.SSLError:
+            return False
 
     def _end_of_input(self, exchange: Exchange, exc: BaseException | None) -> None:
         parser = self._parser
