@@ -24,13 +24,14 @@ class FilePayload(Payload):
     BytesIO, because a pipe or a slow disk would stop the event loop; a cancelled call may leave one read running in
     its thread. The file is never closed.
 
-    Raises InvalidInput, a ValueError, for a file in text mode, a closed one and one that is not readable.
+    Raises InvalidInput, a ValueError, for a file in text mode, a closed one and one that is not readable; the text
+    calls it `argument`.
     """
 
     __slots__ = ("_file", "_inline", "_seekable", "_start")
 
-    def __init__(self, file: Any) -> None:
-        _check_readable(file)
+    def __init__(self, file: Any, argument: str = "data") -> None:
+        _check_readable(file, argument)
         self._file = file
         self._inline = isinstance(file, io.BytesIO)
         self._seekable = _can_seek(file)
@@ -94,14 +95,14 @@ def _moved() -> ClientRequestError:
     )
 
 
-def _check_readable(file: Any) -> None:
+def _check_readable(file: Any, argument: str) -> None:
     if isinstance(file, io.TextIOBase) or isinstance(getattr(file, "encoding", None), str):
-        raise InvalidInput("data is a file in text mode; open it in binary mode ('rb')", argument="data")
+        raise InvalidInput(f"{argument} is a file in text mode; open it in binary mode ('rb')", argument=argument)
     if getattr(file, "closed", False) is True:
-        raise InvalidInput("data is a closed file", argument="data")
+        raise InvalidInput(f"{argument} is a closed file", argument=argument)
     readable = getattr(file, "readable", None)
     if callable(readable) and not readable():
-        raise InvalidInput("data is a file that is not open for reading", argument="data")
+        raise InvalidInput(f"{argument} is a file that is not open for reading", argument=argument)
 
 
 def _can_seek(file: Any) -> bool:
@@ -129,8 +130,19 @@ def _length(file: Any, start: int) -> int | None:
 def guess_type(file: Any) -> str:
     """The media type that the file's name suggests; application/octet-stream when it suggests none."""
     name = getattr(file, "name", None)
-    if not isinstance(name, str):
-        return OCTET_STREAM
+    return type_of_name(name) if isinstance(name, str) else OCTET_STREAM
+
+
+def type_of_name(name: str) -> str:
+    """As :func:`guess_type`, for a name."""
     kind, coding = mimetypes.guess_type(name, strict=False)
     # With a coding (".tar.gz") the type is that of the content inside, which is not what is sent.
     return OCTET_STREAM if kind is None or coding is not None else kind
+
+
+def guess_filename(file: Any) -> str | None:
+    """The last part of the file's name; None when it has no name, or one like <stdin>."""
+    name = getattr(file, "name", None)
+    if not isinstance(name, str) or (name.startswith("<") and name.endswith(">")):
+        return None
+    return os.path.basename(name) or None

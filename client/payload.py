@@ -1,17 +1,16 @@
 """make_payload: from the arguments `data` and `json` to a Payload (SURFACE C-07 to C-11, C-17)."""
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from json import dumps
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from keepwarm.client.errors import InvalidInput
-from keepwarm.client.file_payload import OCTET_STREAM, FilePayload
-from keepwarm.client.pairs import text_pairs
-from keepwarm.client.source import Bytes, BytesPayload, Payload
-from keepwarm.client.stream_payload import StreamPayload
+from keepwarm.client.formdata import FormData
+from keepwarm.client.multipart import MultipartWriter
+from keepwarm.client.raw_payload import is_file, raw_payload
+from keepwarm.client.source import BytesPayload, Payload
+from keepwarm.client.text import encode_text
 
-FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 
 
@@ -28,16 +27,21 @@ def make_payload(
     `data` may be
 
     - bytes, bytearray, memoryview, or a str, which is encoded with `encoding`: sent as application/octet-stream;
-    - a mapping (a multidict gives each value of a name), or a list or tuple of pairs: a form, urlencoded;
+    - a mapping (a multidict gives each value of a name), or a list or tuple of pairs or files: a form, see
+      :class:`FormData`, urlencoded, or multipart if it holds anything but text and numbers;
+    - a :class:`FormData` or a :class:`MultipartWriter`;
     - a file-like object in binary mode: sent from its position to its end, see :class:`FilePayload`;
-    - an iterable or async iterable of bytes, generators included: sent in chunks, or as `content_length` bytes.
+    - an iterable or async iterable of bytes, generators, StreamReader and DataQueue included: sent in chunks, or as
+      `content_length` bytes;
+    - a :class:`Payload`.
 
-    Everything empty or otherwise false is no body (SURFACE C-11). `json`, unless None, is put through
-    `json_serialize` and sent as application/json. `content_length` is the declared length, in bytes; a body that
-    knows its own must agree.
+    Everything empty or otherwise false is no body (SURFACE C-11); streams and files are not asked. A FormData without
+    fields is an empty form. `json`, unless None, is put through `json_serialize` and sent as application/json.
+    `content_length` is the declared length, in bytes; a body that knows its own must agree.
 
     Raises InvalidInput, a ValueError, for both `data` and `json`, for a file in text mode, for text that `encoding`
-    cannot express and for a wrong `content_length`; TypeError for other types. All of it before any I/O.
+    cannot express and for a wrong `content_length`; TypeError for other types, a bare coroutine among them. All of it
+    before any I/O.
     """
     if json is not None:
         if data is not None:
@@ -64,67 +68,26 @@ def _declare(payload: Payload | None, length: object) -> None:
 def _json_payload(value: object, serialize: Callable[[Any], str | bytes]) -> Payload:
     text = serialize(value)
     if isinstance(text, str):
-        return BytesPayload(_encode(text, "utf-8", "json"), JSON)
+        return BytesPayload(encode_text(text, "utf-8", "json"), JSON)
     if isinstance(text, bytes):
         return BytesPayload(text, JSON)
     raise TypeError(f"json_serialize must return str or bytes, got {type(text).__name__}")
 
 
 def _data_payload(data: Any, encoding: str) -> Payload | None:
-    if isinstance(data, memoryview):
-        # What can change is copied, and so is a view that does not count in bytes.
-        data = data if data.readonly and data.contiguous and data.format == "B" and data.ndim == 1 else data.tobytes()
-    if not data:
+    # A queue that waits for its first item has no length yet, so streams are not asked whether they are empty.
+    if data is None or not (isinstance(data, AsyncIterable) or is_file(data) or data):
         return None
-    body: Bytes | None = None
-    if isinstance(data, (bytes, memoryview)):
-        body = data
-    elif isinstance(data, bytearray):
-        body = bytes(data)
-    elif isinstance(data, str):
-        body = _encode(data, encoding, "data")
-    if body is not None:
-        return BytesPayload(body, OCTET_STREAM)
-    if isinstance(data, Mapping) or (isinstance(data, (list, tuple)) and isinstance(data[0], (list, tuple))):
-        return BytesPayload(encode_form(data, encoding), FORM)
-    return _stream_payload(data)
+    if isinstance(data, FormData):
+        return data(encoding)
+    if isinstance(data, MultipartWriter):
+        return data.payload()
+    if _is_form(data):
+        return FormData(data)(encoding)
+    return raw_payload(data, encoding)
 
 
-def _stream_payload(data: Any) -> Payload:
-    # A stream reader has a coroutine for read(), so it is asked for its asynchronous iteration first.
-    if isinstance(data, AsyncIterable):
-        return StreamPayload(data, OCTET_STREAM)
-    if callable(getattr(data, "read", None)):
-        return FilePayload(data)
-    if isinstance(data, Iterable):
-        return StreamPayload(data, OCTET_STREAM, repeatable=isinstance(data, (list, tuple)))
-    raise TypeError(
-        "data must be bytes, str, a mapping, a file in binary mode, or an (async) iterable of bytes, "
-        f"got {type(data).__name__}"
-    )
-
-
-def encode_form(data: object, encoding: str = "utf-8") -> bytes:
-    """A mapping or an iterable of pairs as application/x-www-form-urlencoded.
-
-    Names are str, values str, int or float. Raises TypeError for other types, InvalidInput for what `encoding` cannot
-    express; both name `data`.
-    """
-    pairs = text_pairs(data, "data")
-    try:
-        return urlencode(pairs, encoding=encoding).encode("ascii")
-    except (LookupError, UnicodeError) as exc:
-        raise _not_encodable(encoding, "data", exc) from None
-
-
-def _encode(text: str, encoding: str, argument: str) -> bytes:
-    try:
-        return text.encode(encoding)
-    except (LookupError, UnicodeError) as exc:
-        raise _not_encodable(encoding, argument, exc) from None
-
-
-def _not_encodable(encoding: str, argument: str, exc: Exception) -> InvalidInput:
-    if isinstance(exc, UnicodeError):
-        return InvalidInput(f"{argument} cannot be written in {encoding!r}", argument=argument)
-    return InvalidInput(f"encoding is unknown: {encoding!r}", argument="encoding")
+def _is_form(data: Any) -> bool:
+    if isinstance(data, Mapping):
+        return True
+    return isinstance(data, (list, tuple)) and (isinstance(data[0], (list, tuple, Mapping)) or is_file(data[0]))

@@ -85,10 +85,10 @@ class _PlainPieces:
         return piece_bytes(piece)
 
 
-def piece_bytes(piece: object) -> bytes:
+def piece_bytes(piece: object, argument: str = "data") -> bytes:
     """One piece of a body as bytes that nobody can change any more. Raises TypeError for what is not bytes."""
     if isinstance(piece, bytes):
         return piece
     if isinstance(piece, (bytearray, memoryview)):
         return bytes(piece)
-    raise TypeError(f"data must give bytes, got {type(piece).__name__}")
+    raise TypeError(f"{argument} must give bytes, got {type(piece).__name__}")

@@ -9,8 +9,9 @@ import pytest
 from multidict import MultiDict
 
 from keepwarm.client.errors import InvalidInput
-from keepwarm.client.payload import encode_form, make_payload
+from keepwarm.client.payload import make_payload
 from keepwarm.client.source import BytesPayload
+from keepwarm.client.urlencoded import encode_form
 from tests.support.bodies import agen, body, made
 
 pytestmark = pytest.mark.asyncio
@@ -119,7 +120,7 @@ async def test_form_encoding() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"a": None}, {"a": b"x"}, {"a": True}, {1: "a"}, [("a", "b"), "c"], [("a", "b", "c")]]
+    "data", [{"a": None}, {"a": ["x"]}, {"a": True}, {1: "a"}, [("a", "b"), "c"], [("a", "b", "c")]]
 )
 async def test_form_of_other_types(data: Any) -> None:
     with pytest.raises(TypeError, match="data"):
