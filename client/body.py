@@ -162,6 +162,11 @@ class StreamReader(Pieces):
         """Whether the transport is paused, because the reader is slower than the peer."""
         return self._paused
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether a read is waiting. One that was cancelled does not count."""
+        return self._waiter is not None and not self._waiter.cancelled()
+
     def exception(self) -> BaseException | None:
         """What `set_exception` was given, or None (O-10)."""
         return self._exception
@@ -300,7 +305,7 @@ class StreamReader(Pieces):
         """Raise for a failed stream or a second reader. A waiter that is cancelled has no claim on the bytes."""
         if self._exception is not None:
             raise self._exception
-        if self._waiter is not None and not self._waiter.cancelled():
+        if self.has_reader:
             raise _busy(method)
 
     async def _wait(self, method: str, need: int, *, line: bool = False) -> None:

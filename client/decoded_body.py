@@ -1,0 +1,181 @@
+"""DecodedStream: the body of a response with its content coding undone (`resp.content` of a compressed answer).
+
+The connection feeds the raw stream, and its flow control stays as it is. Reads here take compressed bytes out of it
+only when they have nothing left to decode, and decode only what they need; so a slow reader holds the peer back, and
+a body that nobody reads, or that is released and drained, is never decompressed (FAULTS F47, F48).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from keepwarm.client.body import StreamReader
+from keepwarm.client.decoding import Decoder
+from keepwarm.client.pieces import BytesLike
+
+READ_SIZE: Final = 65536
+
+# Reads of the decoder in one go, each of at most 64 KiB. Then everybody else on the loop has a turn.
+STEPS: Final = 16
+
+
+class DecodedStream(StreamReader):
+    """Reads as a StreamReader does (SURFACE.md O-01 to O-14), from `source` through `decoder`.
+
+    Beyond what a read was asked for, at most one window (64 KiB) of decoded bytes is held. `on_error` is called
+    once, synchronously, when the body turns out to be undecodable: the connection is of no more use then (FAULTS
+    F45). What `source` raises is raised here too. `loop` is as in StreamReader.
+
+    What is fed, paused and failed is the source: `feed_data` takes coded bytes. `unread_data` takes decoded ones, and
+    `total_bytes` counts them.
+    """
+
+    __slots__ = ("_decoder", "_on_error", "_pulling", "_source")
+
+    def __init__(
+        self,
+        source: StreamReader,
+        decoder: Decoder,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> None:
+        super().__init__(loop)
+        self._source = source
+        self._decoder = decoder
+        self._on_error = on_error
+        self._pulling: asyncio.Future[None] | None = None
+
+    def feed_data(self, data: BytesLike, size: int = 0) -> None:
+        """Append coded bytes to the source."""
+        self._source.feed_data(data, size)
+
+    def feed_eof(self) -> None:
+        """Declare the source complete."""
+        self._source.feed_eof()
+
+    def set_exception(self, exc: BaseException) -> None:
+        """Fail the body and its source."""
+        super().set_exception(exc)
+        self._source.set_exception(exc)
+
+    @property
+    def is_paused(self) -> bool:
+        return self._source.is_paused
+
+    def exception(self) -> BaseException | None:
+        """What the body failed with, or None (O-10)."""
+        return self._exception or self._source.exception()
+
+    def is_eof(self) -> bool:
+        """True once the source is complete, even if bytes are left to read (O-09)."""
+        return self._source.is_eof()
+
+    def at_eof(self) -> bool:
+        """True once nothing is left to read (O-09)."""
+        return not self._size and self._is_over()
+
+    async def wait_eof(self) -> None:
+        """As in StreamReader, for the source: it is complete then, and not decoded yet."""
+        await self._source.wait_eof()
+
+    def read_nowait(self, n: int | None = None) -> bytes:
+        """Up to `n` bytes (all if None or negative) of those that are decoded; b'' if there are none (O-05).
+
+        If none are, a piece of what has arrived is decoded first. Raises as in StreamReader, and ContentDecodingError.
+        """
+        if self._waiter is not None or self._exception is not None:
+            self._refuse("read_nowait")
+        if not self._size and n != 0:
+            self._advance(1, line=False)
+        return super().read_nowait(n)
+
+    # -- inside --
+
+    def _refuse(self, method: str) -> None:
+        pulling = self._pulling
+        if pulling is not None and pulling is self._waiter and not self._source.has_reader and not self._exception:
+            return  # the read that waits for the source was cancelled, and has no claim any more
+        super()._refuse(method)
+
+    async def _wait(self, method: str, need: int, *, line: bool = False) -> None:
+        """Decode until `need` bytes are there (with `line`, or a newline), or the end. Waits only if it must."""
+        if self._advance(need, line=line):
+            return
+        loop = self._loop or asyncio.get_running_loop()
+        waiter: asyncio.Future[None] | None = None
+        try:
+            while True:
+                waiter = self._waiter = loop.create_future()
+                if self._decoder.needs_input:
+                    self._pulling = waiter
+                    await self._pull()
+                else:
+                    loop.call_soon(_wake, waiter)
+                    await waiter
+                if self._advance(need, line=line):
+                    return
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+
+    async def _pull(self) -> None:
+        try:
+            data = await self._source.read(READ_SIZE)
+        except BaseException:
+            error = self._source.exception()
+            if error is not None:
+                super().set_exception(error)
+            raise
+        self._decoder.feed(data)
+
+    def _advance(self, need: int, *, line: bool) -> bool:
+        """Decode from what is at hand. False if that was not enough, or if others should have a turn first."""
+        decoder = self._decoder
+        for _ in range(STEPS):
+            if self._size >= need or self._is_over():
+                return True
+            if decoder.needs_input and not self._take_input():
+                return False
+            try:
+                piece = decoder.read()
+            except Exception as exc:
+                self._fail(exc)
+                raise
+            if piece:
+                self._append(piece)
+                self.total_bytes += len(piece)
+                if line and b"\n" in piece:
+                    return True
+        return False
+
+    def _take_input(self) -> bool:
+        error = self._source.exception()
+        if error is not None:
+            super().set_exception(error)
+            raise error
+        data = self._source.read_nowait(READ_SIZE)
+        self._decoder.feed(data)
+        return bool(data)
+
+    def _is_over(self) -> bool:
+        """Whether all was decoded. Raises nothing: a body that was cut short fails, and the next read says so."""
+        if not self._eof and self._exception is None and self._decoder.needs_input and self._source.at_eof():
+            try:
+                self._decoder.finish()
+            except Exception as exc:
+                self._fail(exc)
+            else:
+                self._eof = True
+        return self._eof
+
+    def _fail(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        on_error, self._on_error = self._on_error, None
+        if on_error is not None:
+            on_error(exc)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
