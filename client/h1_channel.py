@@ -20,7 +20,7 @@ from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ClientConnectionError, ClientError, PoolClosedError
+from keepwarm.pool.errors import ClientError, PoolClosedError
 
 # A body that nobody reads is held up when more than this is buffered. One read may bring as much again, and no more:
 # so the buffer stays below twice the mark (FAULTS R03).
@@ -103,8 +103,10 @@ class H1Channel(Channel):
         except ClientError as exc:
             self._fail(self._with_context(exc, exchange))
         except BaseException as exc:
-            # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came.
-            self._broken_off(exchange, exc)
+            # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came. The caller gets
+            # it too, for uvloop keeps what a callback raises to itself.
+            self.exchange = exchange
+            self._fail(exc)
             raise
 
     def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
@@ -320,22 +322,6 @@ class H1Channel(Channel):
             self.owner.close_channel(self, self.retiring or reason, politely=False)
         if exchange is not None:
             exchange.end(error or _released(exchange))
-
-    def _broken_off(self, exchange: Exchange, exc: BaseException) -> None:
-        """A callback of ours raised. The loop hears of it; so does the caller, but must not raise a KeyboardInterrupt
-        for the second time."""
-        self.exchange = exchange
-        if isinstance(exc, Exception):
-            self._fail(exc)
-            return
-        error = ClientConnectionError(
-            f"{exchange.request.method} {exchange.request.target.url} was broken off by {type(exc).__name__}",
-            endpoint=self.endpoint,
-            phase="head" if exchange.head is None else "body",
-            reused=exchange.reused,
-        )
-        error.__cause__ = exc
-        self._fail(error)
 
     def _with_context(self, error: ClientError, exchange: Exchange) -> ClientError:
         error.endpoint = self.endpoint

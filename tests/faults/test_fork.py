@@ -1,0 +1,85 @@
+"""Forked children (FAULTS L08, L09): the parent's connections are none of their business."""
+
+import asyncio
+import pathlib
+
+import pytest
+
+from tests.support.calling import serve
+from tests.support.certificates import authority
+from tests.support.programs import run_program
+from tests.support.server import Peer, ok, response
+
+pytestmark = pytest.mark.asyncio
+
+PARALLEL = 3
+KINDS = pytest.mark.parametrize("kind", ["plain", "tls", "fast"])
+
+
+class Wire:
+    """Answers requests; PARALLEL of them are held until all have come, so that each has a connection of its own."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Event] = []
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if request.target == "/half":
+                peer.send(response(body=b"half", length=8))
+                continue
+            mine = asyncio.Event()
+            self.waiting.append(mine)
+            if len(self.waiting) == PARALLEL:
+                for event in self.waiting:
+                    event.set()
+                self.waiting.clear()
+            await mine.wait()
+            peer.send(ok(nonce=request.nonce))
+
+
+def name_of(loop: asyncio.AbstractEventLoop) -> str:
+    return "asyncio" if isinstance(loop, asyncio.SelectorEventLoop) else "uvloop"
+
+
+@KINDS
+@pytest.mark.fault("L08", "L09")
+@pytest.mark.parametrize("how", ["exit", "use", "close", "drop", "leave", "process", "inside"])
+async def test_a_forked_child(kind: str, how: str, loop: asyncio.AbstractEventLoop, tmp_path: pathlib.Path) -> None:
+    """A child opens its own connections or none, and nothing it does, its exit included, reaches the parent's."""
+    trusted = tmp_path / "authority.pem"
+    authority().cert_pem.write_to_path(str(trusted))
+    async with serve(Wire(), tls=kind != "plain") as server:
+        outcome = await run_program("forks", name_of(loop), server.url("").rstrip("/"), str(trusted), kind, how)
+        assert outcome.code == 0, outcome.stderr
+        inside = how == "inside"
+        assert outcome.said == {"status": 0, "dials": PARALLEL + inside, "idle": PARALLEL}
+        # A child that leaves a session open says so when it exits.
+        assert ("Unclosed client session" in outcome.stderr) == (how == "leave")
+        assert "rror" not in outcome.stderr
+        assert "Traceback" not in outcome.stderr
+        paths = [[request.target for request in peer.requests] for peer in server.connections]
+        whole, cut_off = ["/before", "/after"], ["/before", "/half"]
+        parents = sorted(path for path in paths if "/before" in path)
+        assert parents == ([whole, whole, cut_off] if inside else [whole] * PARALLEL)
+        uses = how in ("use", "leave", "process", "inside")
+        assert [path for path in paths if "/child" in path] == [["/child"]] * (PARALLEL if uses else 0)
+        assert all(peer.unread == b"" and peer.tls_error is None for peer in server.connections)
+
+
+@pytest.mark.fault("L08", "L06")
+async def test_a_child_does_not_keep_the_parents_connections(loop: asyncio.AbstractEventLoop) -> None:
+    """What the parent closes is closed, though a child that was forked before is still alive."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if request.target == "/open":
+                await server.until(lambda: server.open == 1)
+            peer.send(ok(nonce=request.nonce))
+
+    async with serve(script) as server:
+        outcome = await run_program("forks", name_of(loop), server.url("").rstrip("/"), "", "plain", "stay")
+        assert outcome.code == 0, outcome.stderr
+        assert outcome.said == {"status": 0}
+        assert outcome.stderr == ""
