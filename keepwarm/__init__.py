@@ -13,13 +13,17 @@
     asyncio.run(main())
 """
 
-from keepwarm import errors
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
+
+from keepwarm import errors, hdrs, protocol
 from keepwarm.client.auth import BasicAuth
-from keepwarm.client.body import StreamReader
+from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
+from keepwarm.client.queues import ChunksQueue, DataQueue, EofStream, FlowControlChunksQueue, FlowControlDataQueue
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.session import ClientSession
 from keepwarm.client.timeout import ClientTimeout
+from keepwarm.client.upstr import upstr
 from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
 from keepwarm.errors import (
     BadHttpMessage,
@@ -79,7 +83,10 @@ __all__ = [
     "BadStatusLine",
     "BaseConnector",
     "BasicAuth",
+    "CIMultiDict",
+    "CIMultiDictProxy",
     "ChunkedBodyError",
+    "ChunksQueue",
     "ClientConnectionError",
     "ClientDisconnectedError",
     "ClientError",
@@ -99,10 +106,16 @@ __all__ = [
     "Connection",
     "ContentEncodingError",
     "DNSError",
+    "DataQueue",
     "DisconnectedError",
+    "EmptyStreamReader",
     "Endpoint",
     "EndpointStats",
+    "EofStream",
     "FingerprintMismatch",
+    "FlowControlChunksQueue",
+    "FlowControlDataQueue",
+    "FlowControlStreamReader",
     "HeadTooLarge",
     "HttpBadRequest",
     "HttpMethodNotAllowed",
@@ -116,6 +129,8 @@ __all__ = [
     "InvalidURL",
     "LineLimitExceededParserError",
     "LineTooLong",
+    "MultiDict",
+    "MultiDictProxy",
     "ParserError",
     "PoolClosedError",
     "PoolFullError",
@@ -136,4 +151,7 @@ __all__ = [
     "WeakFingerprintWarning",
     "__version__",
     "errors",
+    "hdrs",
+    "protocol",
+    "upstr",
 ]
