@@ -204,7 +204,10 @@ class Peer(asyncio.Protocol):
         """FIN with no close_notify before it. Without TLS the same as `fin`."""
         if not self._finished and not self.lost:
             self._finished = True
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:
+                pass  # the client has reset the connection, and the loop has not told yet
 
     def rst(self) -> None:
         """Reset the connection: SO_LINGER 0, then close. What was not yet sent is lost."""
