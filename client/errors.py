@@ -282,6 +282,12 @@ class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
             self.received = received
 
 
+class InvalidRedirect(ClientResponseError, ValueError):
+    """The answer redirects to nowhere, or to a place that cannot be used (SURFACE C-33, C-34)."""
+
+    phase = "head"
+
+
 class TooManyRedirects(ClientResponseError):
     """More than `max_redirects` redirects (SURFACE A-15).
 

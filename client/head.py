@@ -21,7 +21,8 @@ class ResponseHead:
 
     `raw` ends with the empty line. `framing` is NO_BODY, LENGTH (`length` bytes), CHUNKED or UNTIL_EOF, for any
     method but HEAD. `keep_alive` is what the peer said (RFC 9112 9.3); `idle_hint` (seconds) and `uses_left` come
-    from a Keep-Alive field, None without one.
+    from a Keep-Alive field, None without one. `is_coded` and `sets_cookies`: whether there is a Content-Encoding, a
+    Set-Cookie field.
     """
 
     __slots__ = (
@@ -29,9 +30,11 @@ class ResponseHead:
         "_raw_headers",
         "framing",
         "idle_hint",
+        "is_coded",
         "keep_alive",
         "length",
         "raw",
+        "sets_cookies",
         "size",
         "status",
         "uses_left",
@@ -47,6 +50,8 @@ class ResponseHead:
         keep_alive: bool,
         idle_hint: float | None = None,
         uses_left: int | None = None,
+        is_coded: bool = False,
+        sets_cookies: bool = False,
     ) -> None:
         self.raw = raw
         self.size = len(raw)
@@ -57,6 +62,8 @@ class ResponseHead:
         self.keep_alive = keep_alive
         self.idle_hint = idle_hint
         self.uses_left = uses_left
+        self.is_coded = is_coded
+        self.sets_cookies = sets_cookies
         self._raw_headers: tuple[tuple[bytes, bytes], ...] | None = None
         self._headers: CIMultiDictProxy[str] | None = None
 

@@ -117,6 +117,8 @@ def encode_headers(headers: object) -> HeaderBlock:
     """
     if headers is None:
         return EMPTY_BLOCK
+    if isinstance(headers, HeaderBlock):
+        return headers
     fields = []
     for item in iter_pairs(headers, "headers"):
         name, value = _checked(*item)
@@ -214,3 +216,10 @@ class DefaultHeaders:
         if own is EMPTY_BLOCK and not skip:
             return self.block.raw
         return self.block.without(own.names | (skip & self.auto)).raw + own.raw
+
+    def without(self, names: Iterable[str]) -> "DefaultHeaders":
+        """The defaults less some names, given in lower case."""
+        other = object.__new__(type(self))
+        other.block = self.block.without(names)
+        other.auto = self.auto & other.block.names
+        return other

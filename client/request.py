@@ -1,16 +1,22 @@
 """ClientRequest: one request, checked and encoded before anything is sent."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final, Self
 
 from keepwarm.client.auth import BasicAuth
-from keepwarm.client.errors import InvalidInput
+from keepwarm.client.compressing import compress_payload
+from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
+from keepwarm.client.errors import ClientPayloadError, InvalidInput
 from keepwarm.client.framing import Framing, frame_body
-from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
-from keepwarm.client.headers import NO_NAMES, DefaultHeaders, encode_field, encode_headers
+from keepwarm.client.headers import check_skip, encode_field, encode_headers
 from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
+from keepwarm.client.options import DEFAULT_OPTIONS, RequestOptions
+from keepwarm.client.payload import make_payload
+from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
 from keepwarm.client.source import Payload
 from keepwarm.client.url import Target
-from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
+from keepwarm.client.version import HttpVersion10, check_version
 from keepwarm.pool.endpoint import Endpoint
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
@@ -18,15 +24,26 @@ ONE_WRITE: Final = 65536
 
 
 class ClientRequest:
-    """A request that is ready for the wire. For a small body in memory `wire` is head and body in one, else it is the
-    head alone and `payload` follows (`is_streamed`).
+    """A request that is ready for the wire (reference: the *request_class* of a session, B-10).
+
+    The parameters are those of ``ClientSession.request``; `url` may be a Target. `loop` and `response_class` are
+    taken and not needed. For a small body in memory `wire` is head and body in one, else it is the head alone and
+    `payload` follows (`is_streamed`).
 
     `may_replay` says whether sending it twice does no harm: the method is idempotent (RFC 9110 9.2.2) or the caller
     gave an Idempotency-Key. `limits` and `read_until_eof` are for reading the answer (see ResponseParser.start).
+
+    Raises InvalidInput, InvalidURL (both ValueErrors) or TypeError for an argument that cannot be used; the text names
+    it.
     """
 
     __slots__ = (
+        "_coding",
+        "_cookie",
+        "_expect",
         "_prefix",
+        "auth",
+        "chunked",
         "endpoint",
         "expects_continue",
         "framing",
@@ -34,8 +51,11 @@ class ClientRequest:
         "limits",
         "may_replay",
         "method",
+        "options",
+        "own",
         "payload",
         "read_until_eof",
+        "skip",
         "target",
         "version",
         "wants_close",
@@ -45,68 +65,96 @@ class ClientRequest:
     def __init__(
         self,
         method: str,
-        target: Target,
-        defaults: DefaultHeaders,
+        url: Any,
         *,
+        params: Any = None,
         headers: Any = None,
-        skip_auto_headers: frozenset[str] = NO_NAMES,
+        skip_auto_headers: Iterable[str] | None = None,
+        data: Any = None,
+        json: Any = None,
+        cookies: Any = None,
+        encoding: str = "utf-8",
         auth: BasicAuth | None = None,
-        payload: Payload | None = None,
-        chunked: object = None,
+        version: Any = None,
+        compress: Any = None,
+        chunked: Any = None,
         expect100: bool = False,
-        version: HttpVersion = HttpVersion11,
-        force_close: bool = False,
-        limits: HeadLimits = DEFAULT_LIMITS,
         read_until_eof: bool = True,
+        loop: asyncio.AbstractEventLoop | None = None,
+        response_class: Any = None,
+        options: RequestOptions = DEFAULT_OPTIONS,
     ) -> None:
         self.method = method = check_method(method)
-        self.limits = limits
-        self.read_until_eof = read_until_eof
-        self.target = target
-        self.endpoint: Endpoint = target.endpoint
-        self.payload = payload
-        self.version = version
+        self.options = options
+        self.limits = options.limits
+        self.read_until_eof = bool(read_until_eof)
+        self.target: Target = url if isinstance(url, Target) else options.resolve(url, params)
+        self.endpoint: Endpoint = self.target.endpoint
+        self.version = options.version if version is None else check_version(version)
+        self.skip = options.skip | check_skip(skip_auto_headers) if skip_auto_headers else options.skip
+        self.auth = check_auth(auth) or options.auth
+        self.chunked = chunked
         own = encode_headers(headers)
-        self.framing: Framing = frame_body(payload, method, own, chunked=chunked, version=version)
-        names = own.names | defaults.names
-        expect = own.get("expect") or defaults.get("expect") or ""
-        self.expects_continue = payload is not None and (bool(expect100) or expect.lower() == "100-continue")
-        self.wants_close = force_close or "close" in _tokens(own.getall("connection"))
-        self.may_replay = method in IDEMPOTENT_METHODS or "idempotency-key" in own.names
-
-        parts = [b"%b %b HTTP/%d.%d\r\n" % (method.encode("ascii"), target.request_target, *version)]
-        if "host" not in names and "host" not in skip_auto_headers:
-            parts.append(b"Host: " + target.host + b"\r\n")
-        parts.append(defaults.merge(own, skip_auto_headers))
-        parts.append(_content_type(payload, names, skip_auto_headers))
-        parts.append(_authorization(auth or target.auth, own.names, names))
-        if "connection" not in names:
-            parts.append(self._connection())
-        if self.expects_continue and not expect:
-            parts.append(b"Expect: 100-continue\r\n")
-        self._prefix = b"".join(parts)
+        self.own = own
+        self._cookie = _cookie_line(self._merged_cookies(cookies))
+        if isinstance(data, Payload):
+            self.payload: Payload | None = data
+        else:
+            self.payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
+        self._set_framing(compress, bool(expect100))
+        self._set_prefix()
         self._set_wire()
 
-    def with_body(self, payload: Payload) -> Self:
-        """The same request with another body of the same kind: in memory, with a length, of the same content type.
+    def _merged_cookies(self, cookies: Any) -> str | None:
+        """The caller's own Cookie header and the request's cookies make one header (P-17)."""
+        own = self.own.get("cookie")
+        if own is None and cookies is None:
+            return None
+        return merge_cookie_headers(own, cookies if isinstance(cookies, str) else cookie_header(cookies or ()))
 
-        What makes most calls cheap: names, values, target and credentials were checked and encoded once.
-        """
-        other = object.__new__(type(self))
-        other.method = self.method
-        other.target = self.target
-        other.endpoint = self.endpoint
-        other.version = self.version
-        other.limits = self.limits
-        other.read_until_eof = self.read_until_eof
-        other.wants_close = self.wants_close
-        other.may_replay = self.may_replay
-        other.expects_continue = False
-        other.payload = payload
-        other.framing = Framing(b"Content-Length: %d\r\n" % (payload.length or 0), False, 0)
-        other._prefix = self._prefix
-        other._set_wire()
-        return other
+    def _set_framing(self, compress: Any, expect100: bool) -> None:
+        own = self.own
+        compression = compress_payload(self.payload, compress, own.getall("content-encoding"))
+        self.payload = payload = compression.payload
+        self._coding = compression.lines
+        self.framing: Framing = frame_body(payload, self.method, own, chunked=self.chunked, version=self.version)
+        self._expect = own.get("expect") or self.options.defaults.get("expect") or ""
+        self.expects_continue = payload is not None and (expect100 or self._expect.lower() == "100-continue")
+
+    def _set_prefix(self) -> None:
+        """All of the head but cookies and framing."""
+        own, target, defaults, skip = self.own, self.target, self.options.defaults, self.skip
+        names = own.names | defaults.names
+        self.wants_close = self.options.force_close or "close" in _tokens(own.getall("connection"))
+        self.may_replay = self.method in IDEMPOTENT_METHODS or "idempotency-key" in own.names
+        parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), target.request_target, *self.version)]
+        if "host" not in names and "host" not in skip:
+            parts.append(b"Host: " + target.host + b"\r\n")
+        parts.append(defaults.merge(own.without(("cookie",)), skip))
+        parts.append(_content_type(self.payload, names, skip))
+        parts.append(self._coding)
+        parts.append(_authorization(self.auth or target.auth, own.names, names))
+        if "connection" not in names:
+            parts.append(self._connection())
+        if self.expects_continue and not self._expect:
+            parts.append(b"Expect: 100-continue\r\n")
+        self._prefix = b"".join(parts)
+
+    def _set_wire(self) -> None:
+        payload = self.payload
+        head = self._prefix + self._cookie + self.framing.lines + b"\r\n"
+        body = None if payload is None else payload.body
+        small = payload is None or (body is not None and len(body) <= ONE_WRITE)
+        self.is_streamed = not small or self.framing.chunked or self.expects_continue
+        self.wire = head if self.is_streamed or body is None else head + body
+
+    def _connection(self) -> bytes:
+        """P-07: 1.1 keeps connections unless told, 1.0 closes them unless told."""
+        if self.version == HttpVersion10:
+            return b"" if self.wants_close else b"Connection: keep-alive\r\n"
+        return b"Connection: close\r\n" if self.wants_close else b""
+
+    # Others like it
 
     @property
     def is_pattern(self) -> bool:
@@ -120,19 +168,89 @@ class ClientRequest:
             and not self.expects_continue
         )
 
-    def _set_wire(self) -> None:
-        payload = self.payload
-        head = self._prefix + self.framing.lines + b"\r\n"
-        body = None if payload is None else payload.body
-        small = payload is None or (body is not None and len(body) <= ONE_WRITE)
-        self.is_streamed = not small or self.framing.chunked or self.expects_continue
-        self.wire = head if self.is_streamed or body is None else head + body
+    def with_body(self, payload: Payload) -> Self:
+        """The same request with another body of the same kind: in memory, with a length, of the same content type.
 
-    def _connection(self) -> bytes:
-        """P-07: 1.1 keeps connections unless told, 1.0 closes them unless told."""
-        if self.version == HttpVersion10:
-            return b"" if self.wants_close else b"Connection: keep-alive\r\n"
-        return b"Connection: close\r\n" if self.wants_close else b""
+        What makes most calls cheap: names, values, target and credentials were checked and encoded once.
+        """
+        other = self._copy()
+        other.payload = payload
+        other.framing = Framing(b"Content-Length: %d\r\n" % (payload.length or 0), False, 0)
+        other._set_wire()
+        return other
+
+    def with_cookies(self, header: str) -> Self:
+        """The same request with the cookies of a jar; those that it has already come first."""
+        other = self._copy()
+        own = self._cookie[len(b"Cookie: ") : -2].decode("ascii") if self._cookie else None
+        other._cookie = _cookie_line(merge_cookie_headers(own, header))
+        other._set_wire()
+        return other
+
+    def redirected(self, to: Redirect) -> "ClientRequest":
+        """The request that a redirect asks for: without the body and what describes it where the method says so, and
+        without any credential once the origin changes (A-16, A-17).
+
+        Raises ClientPayloadError if the body has to go along and cannot be read a second time.
+        """
+        drop = {"cookie"}
+        options, auth = self.options, self.auth or self.target.auth
+        if not to.keeps_body:
+            drop |= BODY_FIELDS
+        if not to.same_origin:
+            drop |= CREDENTIAL_FIELDS | {"host"}
+            options, auth = options.foreign, None
+        payload = self.payload if to.keeps_body else None
+        if payload is not None and not payload.replayable:
+            raise ClientPayloadError(
+                f"{self.method} {self.target.url} was redirected to {to.target.url} with its body, which cannot be "
+                "read a second time; send bytes or a file, or use allow_redirects=False",
+                endpoint=self.endpoint,
+                phase="send",
+            )
+        return type(self)(
+            to.method,
+            to.target,
+            headers=self.own.without(drop),
+            skip_auto_headers=self.skip,
+            data=payload,
+            cookies=self._kept_cookies() if to.same_origin else None,
+            auth=None if to.target.auth is not None else auth,
+            version=self.version,
+            compress=False,
+            chunked=self.chunked if payload is not None else None,
+            expect100=self.expects_continue and payload is not None,
+            read_until_eof=self.read_until_eof,
+            options=options,
+        )
+
+    def _kept_cookies(self) -> str | None:
+        return self.own.get("cookie")
+
+    def _copy(self) -> Self:
+        # One by one: a loop over the names costs three times as much, and this is on the way of every POST.
+        other = object.__new__(type(self))
+        other._coding = self._coding
+        other._cookie = self._cookie
+        other._expect = self._expect
+        other._prefix = self._prefix
+        other.auth = self.auth
+        other.chunked = self.chunked
+        other.endpoint = self.endpoint
+        other.expects_continue = self.expects_continue
+        other.framing = self.framing
+        other.limits = self.limits
+        other.may_replay = self.may_replay
+        other.method = self.method
+        other.options = self.options
+        other.own = self.own
+        other.payload = self.payload
+        other.read_until_eof = self.read_until_eof
+        other.skip = self.skip
+        other.target = self.target
+        other.version = self.version
+        other.wants_close = self.wants_close
+        return other
 
     @property
     def can_repeat_body(self) -> bool:
@@ -141,6 +259,17 @@ class ClientRequest:
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.target.url!r}>"
+
+
+def check_auth(auth: Any) -> BasicAuth | None:
+    """The argument `auth`: BasicAuth or None. Raises InvalidInput for anything else."""
+    if auth is not None and not isinstance(auth, BasicAuth):
+        raise InvalidInput(f"auth must be a BasicAuth, got {type(auth).__name__}", argument="auth")
+    return auth
+
+
+def _cookie_line(header: str | None) -> bytes:
+    return encode_field("Cookie", header) if header else b""
 
 
 def _tokens(values: list[str]) -> list[str]:

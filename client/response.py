@@ -2,18 +2,23 @@
 
 import json as json_module
 import re
-import warnings
 from collections.abc import Awaitable, Callable, Generator
+from http.cookies import SimpleCookie
 from typing import Any, Final, Self
 
 from multidict import CIMultiDictProxy
 
 from keepwarm.client.body import EmptyStreamReader, StreamReader
 from keepwarm.client.charset import decode_text
+from keepwarm.client.cookie_response import response_cookies
+from keepwarm.client.decoded_body import DecodedStream
+from keepwarm.client.decoding import Decoder, decode_small, parse_codings
 from keepwarm.client.errors import ClientResponseError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
+from keepwarm.client.links import Links, parse_links
 from keepwarm.client.request import ClientRequest
+from keepwarm.client.unread import UnreadGuard
 from keepwarm.client.version import HttpVersion
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.errors import printable
@@ -38,26 +43,6 @@ class Released:
 _RELEASED: Final = Released()
 
 
-class UnreadGuard:
-    """Watches over a response whose body is still on its way: if the response is forgotten, the connection must not
-    be (FAULTS P41). Responses that came whole have none, so they pay nothing for it."""
-
-    __slots__ = ("_exchange", "_text")
-
-    def __init__(self, exchange: Exchange, text: str) -> None:
-        self._exchange = exchange
-        self._text = text
-
-    def __del__(self) -> None:
-        exchange = self._exchange
-        if exchange.is_over or exchange.budget is not None:
-            return
-        exchange.abort()
-        warnings.warn(
-            f"Unclosed response {self._text}: read it, release it or use async with", ResourceWarning, stacklevel=1
-        )
-
-
 class ClientResponse:
     """An answer (reference: ClientResponse; rows K-01..K-27). Users get it from the session, never build it.
 
@@ -66,15 +51,31 @@ class ClientResponse:
     gives a ResourceWarning.
     """
 
-    __slots__ = ("_body", "_content", "_exchange", "_guard", "_head", "_pool", "_request", "history", "status")
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_content",
+        "_cookies",
+        "_exchange",
+        "_guard",
+        "_pool",
+        "_request",
+        "head",
+        "history",
+        "status",
+    )
 
-    def __init__(self, request: ClientRequest, exchange: Exchange, head: ResponseHead, pool: Pool) -> None:
+    def __init__(self, request: ClientRequest, exchange: Exchange, pool: Pool) -> None:
+        head = exchange.head
+        if head is None:
+            raise RuntimeError("an exchange was woken without a head; this is a fault of keepwarm")
         self._pool = pool
         self._request = request
         self._exchange = exchange
-        self._head = head
-        self._body = exchange.body
+        self.head: ResponseHead = head
         self._content: StreamReader | None = None
+        self._body = None if head.is_coded and request.options.auto_decompress else exchange.body
+        self._cookies: SimpleCookie | None = None
         self.status: int = head.status
         self.history: tuple[ClientResponse, ...] = ()
         if exchange.channel is not None:
@@ -85,12 +86,12 @@ class ClientResponse:
     @property
     def version(self) -> HttpVersion:
         """The peer's HTTP version (K-03)."""
-        return self._head.version
+        return self.head.version
 
     @property
     def reason(self) -> str:
         """The reason phrase, such as ``"OK"``; empty if there was none (K-05)."""
-        return self._head.reason
+        return self.head.reason
 
     @property
     def host(self) -> str:
@@ -110,12 +111,12 @@ class ClientResponse:
     @property
     def headers(self) -> CIMultiDictProxy[str]:
         """The header fields, read-only, looked up without regard to case (K-12)."""
-        return self._head.headers
+        return self.head.headers
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The header fields as they came, (name, value) in bytes (K-13)."""
-        return self._head.raw_headers
+        return self.head.raw_headers
 
     @property
     def trailers(self) -> CIMultiDictProxy[str]:
@@ -133,6 +134,23 @@ class ClientResponse:
         """The charset parameter of Content-Type, or None."""
         found = _CHARSET.search(self.headers.get("Content-Type", ""))
         return found[1] if found else None
+
+    @property
+    def cookies(self) -> "SimpleCookie":
+        """The cookies that this answer sets (K-11). Fields that are no cookie are logged once and left out."""
+        if self._cookies is None:
+            self._cookies = response_cookies(self.headers.getall("Set-Cookie", ()), f"{self.method} {self.url}")
+        return self._cookies
+
+    @property
+    def sets_cookies(self) -> bool:
+        """Whether there is a Set-Cookie field."""
+        return self.head.sets_cookies
+
+    @property
+    def links(self) -> Links:
+        """The Link fields (RFC 8288) by relation; URLs are made absolute."""
+        return parse_links(self.headers.getall("Link", ()), self.url)
 
     @property
     def ok(self) -> bool:
@@ -158,18 +176,37 @@ class ClientResponse:
 
     @property
     def content(self) -> StreamReader:
-        """The body as a stream (K-10)."""
-        stream = self._exchange.stream
-        if stream is not None:
-            return stream
+        """The body as a stream (K-10), with its content coding undone (K-28)."""
         if self._content is None:
-            if self._body:
-                self._content = StreamReader()
-                self._content.feed_data(self._body)
-                self._content.feed_eof()
-            else:
-                self._content = EmptyStreamReader()
+            self._content = self._open_content()
         return self._content
+
+    def _open_content(self) -> StreamReader:
+        exchange = self._exchange
+        stream = exchange.stream
+        if stream is None:
+            body = self._body or exchange.body
+            if not body:
+                return EmptyStreamReader()
+            stream = StreamReader()
+            stream.feed_data(body)
+            stream.feed_eof()
+        codings = self._codings()
+        if not codings or self._body is not None:
+            return stream
+        decoder = Decoder(
+            codings,
+            max_size=self._request.options.max_body_size,
+            endpoint=self._request.endpoint,
+            reused=exchange.reused,
+        )
+        return DecodedStream(stream, decoder, on_error=exchange.abort)
+
+    def _codings(self) -> tuple[str, ...]:
+        """What was done to the body and is to be undone."""
+        if not self.head.is_coded or not self._request.options.auto_decompress:
+            return ()
+        return parse_codings(self.headers.getall("Content-Encoding"))
 
     # The body
 
@@ -182,11 +219,24 @@ class ClientResponse:
         if self._body is not None:
             return self._body
         try:
-            self._body = await self.content.read()
+            self._body = self._decode_at_once()
+            if self._body is None:
+                self._body = await self.content.read()
         except BaseException:
             self.close()
             raise
         return self._body
+
+    def _decode_at_once(self) -> bytes | None:
+        """A small body that is in hand; None if it has to be read as a stream."""
+        body = self._exchange.body
+        if body is None or self._content is not None:
+            return None
+        codings = self._codings()
+        if not body or not codings:
+            return body
+        most, endpoint = self._request.options.max_body_size, self._request.endpoint
+        return decode_small(body, codings, most, endpoint=endpoint, reused=self._exchange.reused)
 
     async def text(self, encoding: str | None = None) -> str:
         """The body as text (K-18): in `encoding`, else the charset that the peer named, else detected.
@@ -214,6 +264,10 @@ class ClientResponse:
             return _RELEASED
         exchange.release()
         return _RELEASED if exchange.is_over else Released(exchange.wait_ended)
+
+    async def wait_for_close(self) -> None:
+        """Wait until the connection is back in its pool or closed (K-26). Cancelling it changes nothing."""
+        await self._exchange.wait_ended()
 
     def close(self) -> None:
         """Close the connection, unless the body is complete and it went back already (K-15). Idempotent."""

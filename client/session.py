@@ -5,43 +5,57 @@ import warnings
 from collections.abc import Callable, Iterable
 from json import dumps
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
-from keepwarm.client.errors import InvalidInput, ResponseDisconnected
+from keepwarm.client.cookie_view import CookieView
+from keepwarm.client.cookies import CookieJar
+from keepwarm.client.decoding import accept_encoding
+from keepwarm.client.errors import TooManyRedirects
 from keepwarm.client.h1_channel import H1Channel
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
 from keepwarm.client.memo import Memo
+from keepwarm.client.options import RequestOptions
 from keepwarm.client.payload import make_payload
-from keepwarm.client.request import ClientRequest
+from keepwarm.client.redirects import REDIRECTS, check_redirects, follow
+from keepwarm.client.request import ClientRequest, check_auth
 from keepwarm.client.response import ClientResponse
+from keepwarm.client.sending import send
 from keepwarm.client.source import Payload
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
-from keepwarm.client.url import TargetCache
-from keepwarm.client.version import HttpVersion11, check_version
+from keepwarm.client.url import TargetCache, join_url, parse_target
+from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.connector import BaseConnector, Closing
+from keepwarm.pool.limits import check_count
 from keepwarm.pool.origin import creation_point
-from keepwarm.pool.pool import Pool
 from keepwarm.pool.tcp_connector import TCPConnector
 
+_T = TypeVar("_T")
 _UNSET: Any = object()
 
 _PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
 
 class ClientSession:
-    """Makes requests (reference: ClientSession). All parameters are keyword-only.
+    """Makes requests (reference: ClientSession; rows B-01..B-22). All parameters are keyword-only.
 
-    `connector`: where connections come from; a TCPConnector of its own by default. The session closes it. `loop`: as
-    for the connector; both given must agree. `headers`: sent with each request. `skip_auto_headers`: names of
-    generated headers to leave out. `auth`: BasicAuth for each request. `timeout`: a ClientTimeout, a number of
-    seconds for `total`, or None for no limit; 300 s in total by default. `version`: HTTP version. `json_serialize`:
-    makes the text of ``json=``. `retry_stale`: send a request once more, on a new connection, when a reused one turns
-    out dead before a byte of the answer, if that can do no harm (K7); on by default. `limits`: a HeadLimits, how large
-    the head of an answer may be (K6).
+    - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it.
+    - `loop`: as for the connector; both given must agree.
+    - `cookies`: a mapping or pairs, sent to the origin of the first request; or a CookieJar to use.
+    - `headers`: sent with each request. `skip_auto_headers`: names of generated headers to leave out.
+    - `auth`: BasicAuth for each request. `version`: HTTP version, 1.1 by default.
+    - `request_class`, `response_class`: replacements, subclasses of ClientRequest and ClientResponse.
+    - `timeout`: a ClientTimeout, a number of seconds for `total`, or None for no limit; 300 s in total by default.
+    - `base_url`: what a URL that is not absolute is relative to.
+    - `json_serialize`: makes the text of ``json=``. `raise_for_status`: raise for every status of 400 and above.
+    - `auto_decompress`: decode gzip, deflate and what else is installed; on by default. `max_body_size`: the most
+      bytes that a decoded body may have; None, the default, is no limit.
+    - `retry_stale`: send a request once more, on a new connection, when a reused one turns out dead before a byte of
+      the answer, if that can do no harm (K7); on by default.
+    - `limits`: a HeadLimits, how large the head of an answer may be (K6).
 
     Constructing one needs no running loop. Raises ValueError or TypeError for an option that cannot be used.
     """
@@ -51,34 +65,50 @@ class ClientSession:
         *,
         connector: BaseConnector | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        cookies: Any = None,
         headers: Any = None,
         skip_auto_headers: Iterable[str] | None = None,
         auth: BasicAuth | None = None,
-        timeout: "ClientTimeout | float | None" = DEFAULT_TIMEOUT,
+        request_class: type[ClientRequest] = ClientRequest,
+        response_class: type[ClientResponse] = ClientResponse,
         version: Any = HttpVersion11,
+        timeout: "ClientTimeout | float | None" = DEFAULT_TIMEOUT,
+        base_url: Any = None,
         json_serialize: Callable[[Any], str | bytes] = dumps,
+        raise_for_status: bool = False,
+        auto_decompress: bool = True,
+        max_body_size: int | None = None,
         retry_stale: bool = True,
         limits: HeadLimits = DEFAULT_LIMITS,
     ) -> None:
         self._connector: BaseConnector | None = None
-        self._skip = check_skip(skip_auto_headers)
-        self._defaults = DefaultHeaders(headers, skip=self._skip)
-        self._auth = _check_auth(auth)
-        self._timeout = coerce_timeout(timeout)
-        self._version = check_version(version)
-        self._json_serialize = json_serialize
-        self._retry_stale = bool(retry_stale)
         if not isinstance(limits, HeadLimits):
             raise TypeError(f"limits must be a HeadLimits, got {limits!r}")
-        self._limits = limits
-        if connector is None:
-            connector = TCPConnector(loop=loop)
-        elif not isinstance(connector, BaseConnector):
-            raise TypeError(f"connector must be a BaseConnector, got {connector!r}")
-        elif loop is not None and connector.loop is not None and connector.loop is not loop:
-            raise ValueError("loop and connector.loop differ: give one of them, or the same loop")
+        skip = check_skip(skip_auto_headers)
+        accepted = accept_encoding() if auto_decompress else None
+        defaults = DefaultHeaders(headers, skip=skip, accept_encoding=accepted)
+        self._timeout = coerce_timeout(timeout)
+        self._retry_stale = bool(retry_stale)
+        self._raise_for_status = bool(raise_for_status)
+        self._base_url = None if base_url is None else parse_target(base_url).url
+        self._request_class = _check_class("request_class", request_class, ClientRequest)
+        self._response_class = _check_class("response_class", response_class, ClientResponse)
+        self._jar = cookies if isinstance(cookies, CookieJar) else CookieJar(cookies)
+        self._cookies = CookieView(self._jar)
+        connector = _check_connector(connector, loop)
         connector.speak(H1Channel)
-        self._targets = TargetCache()
+        self._options = RequestOptions(
+            defaults=defaults,
+            skip=skip,
+            auth=check_auth(auth),
+            version=check_version(version),
+            limits=limits,
+            force_close=connector.force_close,
+            json_serialize=json_serialize,
+            resolve=TargetCache().resolve,
+            auto_decompress=bool(auto_decompress),
+            max_body_size=check_count("max_body_size", max_body_size),
+        )
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
         # Requests whose like differ in the body alone.
@@ -102,6 +132,21 @@ class ClientSession:
         return None if self._connector is None else self._connector.loop
 
     @property
+    def cookies(self) -> CookieView:
+        """The session's cookies as a SimpleCookie, to be edited in place (B-16)."""
+        return self._cookies
+
+    @property
+    def cookie_jar(self) -> CookieJar:
+        """The cookies with their scopes: domain, path, secure, expiry (RFC 6265); `save` and `load` keep them."""
+        return self._jar
+
+    @property
+    def version(self) -> HttpVersion:
+        """The HTTP version of requests that name none (B-17)."""
+        return self._options.version
+
+    @property
     def timeout(self) -> ClientTimeout:
         """The time limits of each request that has none of its own."""
         return self._timeout
@@ -111,12 +156,17 @@ class ClientSession:
     def request(self, method: str, url: Any, **kwargs: Any) -> RequestContext:
         """Make a request (C-01): await it, or use ``async with``.
 
-        `params`: mapping, pairs or str for the query. `data` or `json`: the body. `headers`: added to the session's,
-        replacing those of the same name. `skip_auto_headers`, `auth`, `timeout`, `version`: for this request.
-        `encoding`: for a str body. `chunked`: send the body in chunks (of that size). `expect100`: wait for the
-        peer's word before the body. `read_until_eof`: whether an answer with neither length nor chunks has a body,
-        which the end of the connection ends; False takes it to have none (C-23). `allow_redirects` must be True or
-        False.
+        - `params`: mapping, pairs or str (sent as it is) for the query.
+        - `data`: the body: mapping or pairs (a form), bytes, str, file, FormData, iterable of bytes. `json`: the body
+          as JSON. `encoding`: for a str body.
+        - `headers`: added to the session's, replacing those of the same name; `skip_auto_headers`: names of generated
+          headers to leave out; `cookies`: for this request; `auth`, `timeout`, `version`: as for the session.
+        - `allow_redirects`: follow up to `max_redirects` (10) redirects; 0 and None follow none (A-15).
+        - `compress`: True (deflate) or a coding: compress the body; False: it is compressed already. `chunked`: send
+          it in chunks (of that size). `expect100`: wait for the peer's word before the body.
+        - `read_until_eof`: whether an answer with neither length nor chunks has a body, which the end of the
+          connection ends; False takes it to have none (C-23).
+        - `raise_for_status`: raise for a status of 400 and above; the session's setting by default.
 
         Raises InvalidInput or TypeError, before any I/O, for an argument that cannot be used; ClientConnectionError
         and its kinds when there is no connection; ClientResponseError and its kinds when there is no usable answer;
@@ -158,7 +208,7 @@ class ClientSession:
         request = self._plain_gets.get(url) if type(url) is str else None
         if request is None:
             return await self._request("GET", url)
-        return await self._send(request, self._timeout)
+        return await self._perform(request, self._timeout, 10, self._raise_for_status)
 
     async def _request(
         self,
@@ -170,83 +220,109 @@ class ClientSession:
         json: Any = None,
         headers: Any = None,
         skip_auto_headers: Iterable[str] | None = None,
+        cookies: Any = None,
         auth: BasicAuth | None = None,
         allow_redirects: bool = True,
+        max_redirects: int | None = 10,
         encoding: str = "utf-8",
         version: Any = None,
+        compress: Any = None,
         chunked: Any = None,
         expect100: bool = False,
         read_until_eof: bool = True,
+        raise_for_status: bool | None = None,
         timeout: Any = _UNSET,
     ) -> ClientResponse:
-        connector = self._usable_connector()
+        self._usable_connector()
         limit = self._timeout if timeout is _UNSET else coerce_timeout(timeout)
-        payload = make_payload(data, json, encoding=encoding, json_serialize=self._json_serialize)
+        most = check_redirects(max_redirects) if allow_redirects else 0
+        strict = self._raise_for_status if raise_for_status is None else bool(raise_for_status)
         is_plain = type(url) is str and not (
-            params or skip_auto_headers or auth or version or chunked or expect100 or not read_until_eof
+            params or skip_auto_headers or cookies or auth or version or compress or chunked or expect100
         )
-        key = _pattern_key(method, url, headers, payload) if is_plain and payload is not None else None
-        if key is not None and payload is not None and (pattern := self._patterns.get(key)) is not None:
-            return await self._send(pattern.with_body(payload), limit)
-        request = ClientRequest(
+        key = None
+        if is_plain and (data is not None or json is not None):
+            data = make_payload(data, json, encoding=encoding, json_serialize=self._options.json_serialize)
+            json = None
+            key = _pattern_key(method, url, headers, data) if data is not None and read_until_eof else None
+            if key is not None and (pattern := self._patterns.get(key)) is not None:
+                return await self._perform(pattern.with_body(data), limit, most, strict)
+        request = self._request_class(
             method,
-            self._targets.resolve(url, params),
-            self._defaults,
+            url if self._base_url is None else join_url(self._base_url, url),
+            params=params,
             headers=headers,
-            skip_auto_headers=self._skip | check_skip(skip_auto_headers) if skip_auto_headers else self._skip,
-            auth=_check_auth(auth) or self._auth,
-            payload=payload,
+            skip_auto_headers=skip_auto_headers,
+            data=data,
+            json=json,
+            cookies=cookies,
+            encoding=encoding,
+            auth=auth,
+            version=version,
+            compress=compress,
             chunked=chunked,
             expect100=expect100,
-            version=self._version if version is None else check_version(version),
-            force_close=connector.force_close,
-            limits=self._limits,
-            read_until_eof=bool(read_until_eof),
+            read_until_eof=read_until_eof,
+            loop=self.loop,
+            response_class=self._response_class,
+            options=self._options,
         )
-        if key is not None and request.is_pattern:
-            self._patterns.put(key, request)
-        elif is_plain and payload is None and not headers and request.method == "GET":
-            self._plain_gets.put(url, request)
-        return await self._send(request, limit)
+        if self._request_class is ClientRequest and is_plain and read_until_eof:
+            if key is not None and request.is_pattern:
+                self._patterns.put(key, request)
+            elif request.payload is None and not headers and request.method == "GET":
+                self._plain_gets.put(url, request)
+        return await self._perform(request, limit, most, strict)
 
-    async def _send(self, request: ClientRequest, timeout: ClientTimeout) -> ClientResponse:
-        """One request, one answer; twice on the wire only by K7."""
+    async def _perform(self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: bool) -> ClientResponse:
+        """Send, keep the cookies, follow redirects."""
         pool = self._usable_connector().pool()
         deadline = NEVER if timeout.total is None else pool.clock.now() + timeout.total
-        may_replay = self._retry_stale
-        fresh = False
+        jar = self._jar
+        history: list[ClientResponse] = []
         while True:
-            channel = None if fresh else pool.try_lease(request.endpoint)
-            if channel is None:
-                channel = await self._acquire(pool, request, timeout, deadline, fresh)
-            if not isinstance(channel, H1Channel):
-                pool.close_channel(channel, "protocol", politely=False)
-                raise TypeError(f"the connector made {channel!r}, not the channel that its request asked for")
-            exchange = channel.send(request, deadline, timeout.read)
-            try:
-                await exchange.head_waiter
-            except ResponseDisconnected as error:
-                exchange.abort()
-                if not (may_replay and _harmless(request, error)):
-                    raise
-                may_replay = False
-                fresh = True
-                pool.retire_older(channel)
-                continue
-            except BaseException:
-                exchange.abort()
-                raise
-            head = exchange.head
-            if head is None:
-                raise RuntimeError("an exchange was woken without a head; this is a fault of keepwarm")
-            return ClientResponse(request, exchange, head, pool)
+            if jar:
+                header = jar.header_for(request.endpoint, request.target.request_target.decode("ascii"))
+                if header is not None:
+                    request = request.with_cookies(header)
+            exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)
+            response = self._response_class(request, exchange, pool)
+            if response.sets_cookies:
+                target = request.target
+                values = response.headers.getall("Set-Cookie")
+                jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
+            if not most or response.status not in REDIRECTS:
+                break
+            request = await self._next_request(request, response, history, most)
+        if history:
+            response.history = tuple(history)
+        if strict:
+            response.raise_for_status()
+        return response
 
-    async def _acquire(
-        self, pool: Pool, request: ClientRequest, timeout: ClientTimeout, deadline: float, fresh: bool
-    ) -> Any:
-        if timeout.connect is not None:
-            deadline = min(deadline, pool.clock.now() + timeout.connect)
-        return await pool.acquire(request.endpoint, pool_timeout=timeout.pool, deadline=deadline, fresh=fresh)
+    async def _next_request(
+        self, request: ClientRequest, response: ClientResponse, history: list[ClientResponse], most: int
+    ) -> ClientRequest:
+        """Where a redirect leads. The answer that redirects is released, in any case."""
+        try:
+            redirect = follow(request.method, request.target, response.head)
+            if redirect is None:
+                raise RuntimeError("a redirect leads nowhere; this is a fault of keepwarm")
+            response.history = tuple(history)
+            history.append(response)
+            if len(history) > most:
+                raise TooManyRedirects(
+                    f"{request.method} {history[0].url} was redirected more than max_redirects={most} times, last to "
+                    f"{redirect.target.url}",
+                    history=tuple(history),
+                    endpoint=request.endpoint,
+                )
+            following = request.redirected(redirect)
+        except BaseException:
+            response.close()
+            raise
+        await response.release()
+        return following
 
     def _usable_connector(self) -> BaseConnector:
         connector = self._connector
@@ -322,18 +398,17 @@ def _pattern_key(method: object, url: str, headers: Any, payload: Payload) -> _P
     return method, url, payload.content_type, items
 
 
-def _check_auth(auth: Any) -> BasicAuth | None:
-    if auth is not None and not isinstance(auth, BasicAuth):
-        raise InvalidInput(f"auth must be a BasicAuth, got {type(auth).__name__}", argument="auth")
-    return auth
+def _check_connector(connector: Any, loop: asyncio.AbstractEventLoop | None) -> BaseConnector:
+    if connector is None:
+        return TCPConnector(loop=loop)
+    if not isinstance(connector, BaseConnector):
+        raise TypeError(f"connector must be a BaseConnector, got {connector!r}")
+    if loop is not None and connector.loop is not None and connector.loop is not loop:
+        raise ValueError("loop and connector.loop differ: give one of them, or the same loop")
+    return connector
 
 
-def _harmless(request: ClientRequest, error: ResponseDisconnected) -> bool:
-    """K7: the connection was reused, no response byte arrived, the body can be sent again, and sending twice is
-    harmless or did not begin."""
-    return bool(
-        error.reused
-        and not error.response_begun
-        and request.can_repeat_body
-        and (request.may_replay or error.request_sent is False)
-    )
+def _check_class(name: str, given: Any, base: type[_T]) -> type[_T]:
+    if not (isinstance(given, type) and issubclass(given, base)):
+        raise TypeError(f"{name} must be a subclass of {base.__name__}, got {given!r}")
+    return given

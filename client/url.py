@@ -8,6 +8,7 @@ the host that the caller sees.
 import re
 import unicodedata
 from typing import Final
+from urllib.parse import urljoin
 
 import yarl
 
@@ -211,6 +212,13 @@ def _host_text(endpoint: Endpoint, host: str) -> str:
 def _shown(text: str) -> str:
     """A URL fit for a message: no password in it."""
     return printable(_USERINFO.sub("//", text, count=1))
+
+
+def join_url(base: str, url: object) -> str:
+    """`url` relative to `base` (RFC 3986, 5.2). Raises InvalidURL for what is not text."""
+    if not isinstance(url, (str, yarl.URL)):
+        raise InvalidURL(f"the URL must be a str or a yarl.URL, got {type(url).__name__}")
+    return urljoin(base, str(url))
 
 
 class TargetCache:

@@ -1,0 +1,30 @@
+"""parse_links: the Link header (RFC 8288)."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urljoin
+
+from multidict import MultiDict, MultiDictProxy
+
+_LINK: Final = re.compile(r"\s*<([^<>]*)>((?:\s*;\s*[^=;,\s\"]+(?:\s*=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)\s*(?:,|$)")
+_PARAM: Final = re.compile(r";\s*([^=;,\s\"]+)(?:\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*)))?")
+
+Links = MultiDictProxy[MultiDictProxy[str]]
+
+
+def parse_links(values: Iterable[str], base: str) -> Links:
+    """The links by relation (or by URL, where there is none): each has its parameters and `url`, made absolute with
+    `base`. What is not a link ends the reading of its field."""
+    links: MultiDict[MultiDictProxy[str]] = MultiDict()
+    for value in values:
+        at = 0
+        while (found := _LINK.match(value, at)) is not None and found.end() > at:
+            at = found.end()
+            link: MultiDict[str] = MultiDict()
+            for name, quoted, bare in _PARAM.findall(found[2]):
+                link.add(name.lower(), quoted or bare)
+            url = urljoin(base, found[1])
+            link["url"] = url
+            links.add(link.get("rel", url), MultiDictProxy(link))
+    return MultiDictProxy(links)

@@ -1,0 +1,80 @@
+"""RequestOptions: what all requests of one session have in common."""
+
+from collections.abc import Callable
+from json import dumps
+from typing import Any, Final
+
+from keepwarm.client.auth import BasicAuth
+from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
+from keepwarm.client.headers import NO_NAMES, DefaultHeaders
+from keepwarm.client.redirects import CREDENTIAL_FIELDS
+from keepwarm.client.url import parse_target
+from keepwarm.client.version import HttpVersion, HttpVersion11
+
+
+class RequestOptions:
+    """Read-only by convention; shared by the requests of a session.
+
+    `resolve(url, params)` makes the target of a URL. `foreign` is the same without credentials, for requests that a
+    redirect has led to another origin: once there, a chain never gets them back (A-17).
+    """
+
+    __slots__ = (
+        "_foreign",
+        "auth",
+        "auto_decompress",
+        "defaults",
+        "force_close",
+        "json_serialize",
+        "limits",
+        "max_body_size",
+        "resolve",
+        "skip",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        defaults: DefaultHeaders | None = None,
+        skip: frozenset[str] = NO_NAMES,
+        auth: BasicAuth | None = None,
+        version: HttpVersion = HttpVersion11,
+        limits: HeadLimits = DEFAULT_LIMITS,
+        force_close: bool = False,
+        json_serialize: Callable[[Any], str | bytes] = dumps,
+        resolve: Callable[..., Any] = parse_target,
+        auto_decompress: bool = True,
+        max_body_size: int | None = None,
+    ) -> None:
+        self.defaults = defaults or DefaultHeaders(skip=skip)
+        self.skip = skip
+        self.auth = auth
+        self.version = version
+        self.limits = limits
+        self.force_close = force_close
+        self.json_serialize = json_serialize
+        self.resolve = resolve
+        self.auto_decompress = auto_decompress
+        self.max_body_size = max_body_size
+        self._foreign: RequestOptions | None = None
+
+    @property
+    def foreign(self) -> "RequestOptions":
+        if self._foreign is None:
+            self._foreign = RequestOptions(
+                defaults=self.defaults.without(CREDENTIAL_FIELDS | {"host"}),
+                skip=self.skip,
+                version=self.version,
+                limits=self.limits,
+                force_close=self.force_close,
+                json_serialize=self.json_serialize,
+                resolve=self.resolve,
+                auto_decompress=self.auto_decompress,
+                max_body_size=self.max_body_size,
+            )
+            self._foreign._foreign = self._foreign
+        return self._foreign
+
+
+DEFAULT_OPTIONS: Final = RequestOptions()
