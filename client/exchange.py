@@ -57,7 +57,8 @@ class Exchange:
         self.head_waiter = head_waiter
         self.deadline = deadline
         self.read_timeout = read_timeout
-        self.reused = channel.uses > 1
+        # A connection that has lain idle is as likely to be dead as one that has served, if it never has.
+        self.reused = channel.uses > 1 or channel.idle_since > 0.0
         self.last_read = 0.0
         self.head: ResponseHead | None = None
         self.body: bytes | None = None

@@ -15,8 +15,8 @@
             PoolClosedError             the connector was closed before or during the call
 
 Each carries `endpoint`, `phase` (resolve, connect, tls, wait, send, head, body) and `reused` (whether the connection
-had served a request before; None where no connection was involved), and survives pickling. Text from a peer is
-escaped and cut before it gets here: see `printable`.
+had served a request before, or lain idle; None where no connection was involved), and survives pickling. Text from a
+peer is escaped and cut before it gets here: see `printable`.
 """
 
 from collections.abc import Callable

@@ -112,6 +112,18 @@ async def test_connection_close_by_either_side_is_heeded(tls: bool, who: str) ->
         await watch.settled(idle=0)
 
 
+@PLAIN_AND_TLS
+@pytest.mark.fault("F53")
+async def test_keep_alive_promised_and_not_kept(tls: bool) -> None:
+    """Every answer says keep-alive and is followed by FIN: no call fails."""
+    script = [Answer(lambda request: ok(b"x", [("Connection", "keep-alive")], nonce=request.nonce))]
+    async with serve(script, tls=tls) as server, session() as calls:
+        watch = Conserved(calls, server)
+        for k in range(30):
+            assert await fetch(calls, server.url(f"/{k}")) == f"/{k}"
+        await watch.settled()
+
+
 # One owner at a time
 
 

@@ -373,14 +373,20 @@ async def test_retry_stale_off_even_if_nothing_was_sent() -> None:
 
 
 @PLAIN_AND_TLS
-@pytest.mark.fault("F53")
-async def test_keep_alive_promised_and_not_kept(tls: bool) -> None:
-    """Every answer says keep-alive and is followed by FIN: no call fails."""
-    script = [
-        Answer(lambda request: response(body=b"x", headers=[("X-Nonce", request.nonce), ("Connection", "keep-alive")]))
-    ]
-    async with serve(script, tls=tls) as server, session() as calls:
+@pytest.mark.fault("P24", "P29")
+async def test_a_connection_that_has_lain_idle_counts_as_reused_before_its_first_request(tls: bool) -> None:
+    """Made for a caller who was gone by then, and closed by a server that got tired of waiting: the GET is retried."""
+    connector = WatchedConnector()
+    connector.gate = asyncio.Event()
+    async with serve([RecvRequest()], answer_all, tls=tls) as server, session(connector) as calls:
         watch = Conserved(calls, server)
-        for k in range(30):
-            assert await fetch(calls, server.url(f"/{k}")) == f"/{k}"
-        await watch.settled()
+        gone = asyncio.create_task(fetch(calls, server.url("/gone")))
+        await connector.until_made(1)
+        connector.gate.set()  # the dial ends in the turn in which its caller is cancelled
+        await turns(1)
+        gone.cancel()
+        await turns(3)
+        assert (numbers(calls).idle, server.requests) == (1, [])
+        assert await fetch(calls, server.url("/x")) == "/x"
+        assert (attempts(server, "/x"), server.accepted) == (2, 2)
+        await watch.healthy()
