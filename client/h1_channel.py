@@ -5,6 +5,7 @@ import ssl
 
 from keepwarm.client.body import StreamReader
 from keepwarm.client.errors import (
+    BodyTooLarge,
     ClientPayloadError,
     ClientProtocolError,
     ReadTimeoutError,
@@ -103,8 +104,8 @@ class H1Channel(Channel):
         except ClientError as exc:
             self._fail(self._with_context(exc, exchange))
         except BaseException as exc:
-            # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came. The caller gets
-            # it too, for uvloop keeps what a callback raises to itself.
+            # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came. The caller
+            # gets it too, for uvloop keeps what a callback raises to itself.
             self.exchange = exchange
             self._fail(exc)
             raise
@@ -112,6 +113,9 @@ class H1Channel(Channel):
     def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
         parser = self._parser
         exchange.head = head
+        most = exchange.request.options.max_body_size
+        if most is not None:
+            _check_size(most, max(parser.expected or 0, len(parser.body)))
         if head.idle_hint is not None:
             self.idle_hint = head.idle_hint
         if head.uses_left is not None:
@@ -141,6 +145,9 @@ class H1Channel(Channel):
                 self.abort_exchange()
                 return
         elif body and stream is not None:
+            most = exchange.request.options.max_body_size
+            if most is not None:
+                _check_size(most, stream.total_bytes + len(body))
             stream.feed_data(body)
         if parser.complete:
             self._finish(exchange)
@@ -371,3 +378,12 @@ def _released(exchange: Exchange) -> ClientError:
         endpoint=exchange.request.endpoint,
         reused=exchange.reused,
     )
+
+
+def _check_size(most: int, size: int) -> None:
+    if size > most:
+        raise BodyTooLarge(
+            f"the body of the response has {size} bytes or more, and max_body_size is {most}; raise it, or read less",
+            expected=most,
+            received=size,
+        )

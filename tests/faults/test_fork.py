@@ -13,6 +13,8 @@ from tests.support.server import Peer, ok, response
 pytestmark = pytest.mark.asyncio
 
 PARALLEL = 3
+# "inside" leaves a response of the parent half-read, which costs it one connection: so it comes last.
+HOWS = ["exit", "use", "close", "drop", "leave", "process", "inside"]
 KINDS = pytest.mark.parametrize("kind", ["plain", "tls", "fast"])
 
 
@@ -44,26 +46,23 @@ def name_of(loop: asyncio.AbstractEventLoop) -> str:
 
 @KINDS
 @pytest.mark.fault("L08", "L09")
-@pytest.mark.parametrize("how", ["exit", "use", "close", "drop", "leave", "process", "inside"])
-async def test_a_forked_child(kind: str, how: str, loop: asyncio.AbstractEventLoop, tmp_path: pathlib.Path) -> None:
+async def test_forked_children(kind: str, loop: asyncio.AbstractEventLoop, tmp_path: pathlib.Path) -> None:
     """A child opens its own connections or none, and nothing it does, its exit included, reaches the parent's."""
     trusted = tmp_path / "authority.pem"
     authority().cert_pem.write_to_path(str(trusted))
     async with serve(Wire(), tls=kind != "plain") as server:
-        outcome = await run_program("forks", name_of(loop), server.url("").rstrip("/"), str(trusted), kind, how)
+        arguments = (name_of(loop), server.url("").rstrip("/"), str(trusted), kind, ",".join(HOWS))
+        outcome = await run_program("forks", *arguments)
         assert outcome.code == 0, outcome.stderr
-        inside = how == "inside"
-        assert outcome.said == {"status": 0, "dials": PARALLEL + inside, "idle": PARALLEL}
-        # A child that leaves a session open says so when it exits.
-        assert ("Unclosed client session" in outcome.stderr) == (how == "leave")
-        assert "rror" not in outcome.stderr
-        assert "Traceback" not in outcome.stderr
+        assert outcome.said == {"statuses": [0] * len(HOWS), "dials": PARALLEL + 1, "idle": PARALLEL}
+        # The child that leaves a session open says so when it exits; nobody says anything else.
+        assert [line for line in outcome.stderr.splitlines() if "session" not in line] == []
         paths = [[request.target for request in peer.requests] for peer in server.connections]
-        whole, cut_off = ["/before", "/after"], ["/before", "/half"]
-        parents = sorted(path for path in paths if "/before" in path)
-        assert parents == ([whole, whole, cut_off] if inside else [whole] * PARALLEL)
-        uses = how in ("use", "leave", "process", "inside")
-        assert [path for path in paths if "/child" in path] == [["/child"]] * (PARALLEL if uses else 0)
+        children = HOWS.count("use") + HOWS.count("leave") + HOWS.count("process") + HOWS.count("inside")
+        whole = ["/before", *["/after"] * len(HOWS)]
+        cut_off = [*whole[:-1], "/half"]
+        expected = [whole] * (PARALLEL - 1) + [cut_off, ["/after"]] + [["/child"]] * PARALLEL * children
+        assert sorted(paths) == sorted(expected)
         assert all(peer.unread == b"" and peer.tls_error is None for peer in server.connections)
 
 

@@ -1,9 +1,9 @@
-"""Opens connections, forks a child that behaves in one of several ways, and goes on with its connections.
+"""Opens connections, forks one child after the other, and goes on with its connections after each.
 
-    forks LOOP URL AUTHORITY FAST HOW
+    forks LOOP URL AUTHORITY KIND HOW,HOW,...
 
-The child's requests have the path /child, the parent's /before and /after. Says how the child ended (its wait status)
-and the parent's numbers.
+HOW is what a child does. Its requests have the path /child, the parent's /before and /after. Says how each child ended
+(its wait status) and the parent's numbers.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import os
 import sys
 from typing import NoReturn
 
+from keepwarm.client.response import ClientResponse
 from keepwarm.client.session import ClientSession
 from tests.programs.common import LOOPS, close, fetch, make_session, say
 
@@ -21,11 +22,10 @@ PATIENCE = 10.0
 
 
 class Program:
-    def __init__(self, loop_name: str, url: str, authority: str, fast: str, how: str) -> None:
+    def __init__(self, loop_name: str, url: str, authority: str, kind: str) -> None:
         self.new_loop = LOOPS[loop_name]
         self.url = url
-        self.how = how
-        self.calls: ClientSession | None = make_session(authority, fast=fast == "fast", limit=PARALLEL)
+        self.calls: ClientSession | None = make_session(authority, fast=kind == "fast", limit=PARALLEL)
 
     async def use(self, path: str) -> None:
         """PARALLEL requests at a time, on as many connections."""
@@ -34,67 +34,74 @@ class Program:
             raise RuntimeError("the session is gone")
         await asyncio.gather(*(fetch(calls, f"{self.url}{path}") for _ in range(PARALLEL)))
 
-    def child(self) -> None:
+    def child(self, how: str) -> None:
         """What the child does before it exits."""
-        if self.how in ("use", "process", "inside"):
+        if how in ("use", "process", "inside"):
             loop = self.new_loop()
             loop.run_until_complete(self.use("/child"))
             if self.calls is not None:
                 loop.run_until_complete(close(self.calls))
             loop.close()
-        elif self.how == "close" and self.calls is not None:
+        elif how == "close" and self.calls is not None:
             self.calls.close()
-        elif self.how == "drop":
+        elif how == "drop":
             self.calls = None
-        elif self.how == "leave":
+        elif how == "leave":
             loop = self.new_loop()
             loop.run_until_complete(self.use("/child"))
         gc.collect()
 
-    def fork(self) -> int:
-        """The child's wait status. An exit through the interpreter's own end, which collects what is left."""
-        if self.how == "process":
-            process = multiprocessing.get_context("fork").Process(target=self.child)
+    def fork(self, how: str) -> int:
+        """The child's wait status. It exits through the interpreter's own end, which collects what is left."""
+        if how == "process":
+            process = multiprocessing.get_context("fork").Process(target=self.child, args=(how,))
             process.start()
             process.join()
             return process.exitcode or 0
         pid = os.fork()
         if pid == 0:
-            self.child()
+            self.child(how)
             sys.exit(0)
         return _status_of(pid)
 
     async def fork_inside(self) -> int:
-        """Fork while the loop runs. The child must not come back into it."""
-        response = await self.calls.get(f"{self.url}/half") if self.calls is not None else None
+        """Fork while the loop runs and a response is half-read. The child must not come back into the loop."""
+        calls = self.calls
+        if calls is None:
+            raise RuntimeError("the session is gone")
+        response = await calls.get(f"{self.url}/half")
         pid = os.fork()
         if pid == 0:
-            self._run_and_exit(response)
+            held = [response]
+            del response
+            self._run_and_exit(held)
         status = _status_of(pid)
-        if response is not None:
-            response.close()
+        response.close()
         return status
 
-    def _run_and_exit(self, response: object) -> NoReturn:
+    def _run_and_exit(self, held: list[ClientResponse]) -> NoReturn:
         code = 1
         try:
-            self.child()
-            del response  # the response of the parent, half-read
+            self.child("inside")
+            held.pop().close()
             gc.collect()
             code = 0
         finally:
             os._exit(code)
 
-    def run(self) -> None:
+    def run(self, hows: list[str]) -> None:
         loop = self.new_loop()
         loop.run_until_complete(self.use("/before"))
-        status = loop.run_until_complete(self.fork_inside()) if self.how == "inside" else self.fork()
-        loop.run_until_complete(asyncio.wait_for(self.use("/after"), PATIENCE))
-        connector = self.calls.connector if self.calls is not None else None
-        if connector is not None and self.calls is not None:
+        statuses = []
+        for how in hows:
+            statuses.append(loop.run_until_complete(self.fork_inside()) if how == "inside" else self.fork(how))
+            loop.run_until_complete(asyncio.wait_for(self.use("/after"), PATIENCE))
+        calls = self.calls
+        connector = None if calls is None else calls.connector
+        if calls is not None and connector is not None:
             total = connector.stats().total
-            loop.run_until_complete(close(self.calls))
-            say({"status": status, "dials": total.dials, "idle": total.idle})
+            loop.run_until_complete(close(calls))
+            say({"statuses": statuses, "dials": total.dials, "idle": total.idle})
         loop.close()
 
     def run_with_a_child_that_stays(self) -> None:
@@ -123,8 +130,8 @@ def _status_of(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    program = Program(*sys.argv[1:])
-    if program.how == "stay":
+    program, hows = Program(*sys.argv[1:5]), sys.argv[5].split(",")
+    if hows == ["stay"]:
         program.run_with_a_child_that_stays()
     else:
-        program.run()
+        program.run(hows)
