@@ -6,7 +6,7 @@ from http.cookies import Morsel
 from typing import Any, Final
 
 from keepwarm.client.cookie import Cookie
-from keepwarm.client.cookie_date import parse_cookie_date
+from keepwarm.client.cookie_date import LATEST, parse_cookie_date
 from keepwarm.client.cookie_morsel import CookieMorsel
 from keepwarm.client.cookie_parse import CONTROL, parse_max_age
 from keepwarm.client.errors import InvalidInput
@@ -166,8 +166,8 @@ class Judge:
     def _expires(self, value: Any) -> float | None:
         if value in ("", None) and value is not False:
             return None
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return self._now() + float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LATEST:
+            return self._now() + value
         when = parse_cookie_date(value) if isinstance(value, str) else None
         if when is None:
             raise InvalidInput(f"cookies: expires is no date: {value!r:.100}", argument="cookies")

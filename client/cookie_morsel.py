@@ -55,9 +55,9 @@ class Editor(Protocol):
 class CookieMorsel(Morsel[str]):
     """A cookie of a jar as a Morsel: a picture of it, whose edits go to the jar (SURFACE B-16).
 
-    An empty `domain` says that the cookie is for one host only, an empty `path` that the caller named none. Deleting an attribute resets it. The name cannot
-    change. An edit that cannot be done raises InvalidInput or CookieError and changes nothing. Copies and pickles are
-    plain Morsels.
+    An empty `domain` says that the cookie is for one host only, an empty `path` that the caller named none. Deleting
+    an attribute resets it. The name cannot change. An edit that cannot be done raises InvalidInput or CookieError and
+    changes nothing. Copies and pickles are plain Morsels.
     """
 
     cookie: Cookie

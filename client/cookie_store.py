@@ -105,11 +105,12 @@ class CookieStore:
         return cookie
 
     def amend(self, cookie: Cookie, draft: Cookie) -> None:
-        """Let a stored cookie become `draft`; one that stands in its new place goes."""
+        """Let a stored cookie become `draft`; one that stands in its new place goes and passes on its age."""
         self._leave(cookie)
         other = self._cookies.get(draft.key)
         if other is not None:
             self._leave(other)
+            cookie.created = min(cookie.created, other.created)
         cookie.take(draft)
         self._enter(cookie)
         self._changed(cookie)

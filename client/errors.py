@@ -12,6 +12,8 @@
                     HeadTooLarge                a limit on the head was passed (also LineTooLong)
                 ResponseDisconnected            the peer went away before a response (also ServerDisconnectedError)
                 ClientPayloadError              the body is incomplete or undecodable (also ServerDisconnectedError)
+                    BodyTooLarge                more than max_body_size
+                InvalidRedirect                 a redirect to nowhere (also ValueError)
                 TooManyRedirects
     HttpProcessingError                         code, message, headers; not a ClientError
         WSServerHandshakeError, HttpProxyError, HttpMethodNotAllowed
@@ -280,6 +282,10 @@ class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
             self.expected = expected
         if received is not None:
             self.received = received
+
+
+class BodyTooLarge(ClientPayloadError):
+    """The body of a response has more than `max_body_size` bytes; `expected` is that limit. The rest was not read."""
 
 
 class InvalidRedirect(ClientResponseError, ValueError):

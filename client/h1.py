@@ -110,7 +110,9 @@ class ResponseParser:
     def expected(self) -> int | None:
         """Bytes that the body should have; None if only its end will tell."""
         head = self.head
-        return head.length if head is not None and head.framing == LENGTH else None
+        if head is None or head.framing != LENGTH or self._is_head_request:
+            return None
+        return head.length
 
     @property
     def remaining(self) -> int | None:

@@ -16,8 +16,11 @@
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
+from keepwarm.client.api import delete, get, head, options, patch, post, put, request
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
+from keepwarm.client.formdata import FormData
+from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.queues import ChunksQueue, DataQueue, EofStream, FlowControlChunksQueue, FlowControlDataQueue
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
@@ -28,6 +31,7 @@ from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
 from keepwarm.errors import (
     BadHttpMessage,
     BadStatusLine,
+    BodyTooLarge,
     ChunkedBodyError,
     ClientConnectionError,
     ClientDisconnectedError,
@@ -41,6 +45,7 @@ from keepwarm.errors import (
     ClientTimeoutError,
     ConnectError,
     ConnectTimeoutError,
+    ContentDecodingError,
     ContentEncodingError,
     DisconnectedError,
     DNSError,
@@ -52,6 +57,7 @@ from keepwarm.errors import (
     HttpProxyError,
     InvalidHeader,
     InvalidInput,
+    InvalidRedirect,
     InvalidURL,
     LineLimitExceededParserError,
     LineTooLong,
@@ -83,6 +89,7 @@ __all__ = [
     "BadStatusLine",
     "BaseConnector",
     "BasicAuth",
+    "BodyTooLarge",
     "CIMultiDict",
     "CIMultiDictProxy",
     "ChunkedBodyError",
@@ -104,6 +111,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeoutError",
     "Connection",
+    "ContentDecodingError",
     "ContentEncodingError",
     "DNSError",
     "DataQueue",
@@ -116,6 +124,7 @@ __all__ = [
     "FlowControlChunksQueue",
     "FlowControlDataQueue",
     "FlowControlStreamReader",
+    "FormData",
     "HeadTooLarge",
     "HttpBadRequest",
     "HttpMethodNotAllowed",
@@ -126,11 +135,13 @@ __all__ = [
     "HttpVersion11",
     "InvalidHeader",
     "InvalidInput",
+    "InvalidRedirect",
     "InvalidURL",
     "LineLimitExceededParserError",
     "LineTooLong",
     "MultiDict",
     "MultiDictProxy",
+    "MultipartWriter",
     "ParserError",
     "PoolClosedError",
     "PoolFullError",
@@ -150,8 +161,16 @@ __all__ = [
     "WSServerHandshakeError",
     "WeakFingerprintWarning",
     "__version__",
+    "delete",
     "errors",
+    "get",
     "hdrs",
+    "head",
+    "options",
+    "patch",
+    "post",
     "protocol",
+    "put",
+    "request",
     "upstr",
 ]

@@ -1,9 +1,11 @@
 """All errors of keepwarm, by name. The trees are drawn in `keepwarm.pool.errors` and `keepwarm.client.errors`."""
 
 from keepwarm.client.chunked import ChunkedBodyError
+from keepwarm.client.decoding_error import ContentDecodingError
 from keepwarm.client.errors import (
     BadHttpMessage,
     BadStatusLine,
+    BodyTooLarge,
     ClientDisconnectedError,
     ClientHttpProcessingError,
     ClientPayloadError,
@@ -19,6 +21,7 @@ from keepwarm.client.errors import (
     HttpProxyError,
     InvalidHeader,
     InvalidInput,
+    InvalidRedirect,
     LineLimitExceededParserError,
     LineTooLong,
     ParserError,
@@ -52,6 +55,7 @@ from keepwarm.pool.errors import (
 __all__ = [
     "BadHttpMessage",
     "BadStatusLine",
+    "BodyTooLarge",
     "ChunkedBodyError",
     "ClientConnectionError",
     "ClientDisconnectedError",
@@ -65,6 +69,7 @@ __all__ = [
     "ClientTimeoutError",
     "ConnectError",
     "ConnectTimeoutError",
+    "ContentDecodingError",
     "ContentEncodingError",
     "DNSError",
     "DisconnectedError",
@@ -76,6 +81,7 @@ __all__ = [
     "HttpProxyError",
     "InvalidHeader",
     "InvalidInput",
+    "InvalidRedirect",
     "InvalidURL",
     "LineLimitExceededParserError",
     "LineTooLong",

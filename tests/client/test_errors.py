@@ -43,6 +43,8 @@ BASES: dict[str, tuple[type, ...]] = {
     "ResponseDisconnected": (errors.ClientResponseError, errors.ServerDisconnectedError),
     "ClientPayloadError": (errors.ClientResponseError, errors.ServerDisconnectedError),
     "TooManyRedirects": (errors.ClientResponseError,),
+    "InvalidRedirect": (errors.ClientResponseError, ValueError),
+    "BodyTooLarge": (errors.ClientPayloadError,),
 }
 
 CONTEXT = {"endpoint": ENDPOINT, "phase": "body", "reused": True}
