@@ -210,6 +210,13 @@ class BaseConnector:
             self._close_now()
         return Closing(None if self._pool is None else self._pool.wait_closed)
 
+    def wind_down(self) -> None:
+        """Close, but let calls in flight end: their connections are closed when they come back. The connector may be
+        forgotten meanwhile. Raises RuntimeError as `close` does."""
+        if not self._closed:
+            self._check_place()
+            self._close_now(spare_leased=True)
+
     def discard(self) -> None:
         """Close without waiting, from any thread: for finalizers, which run wherever garbage is collected."""
         loop = self._loop
@@ -221,11 +228,11 @@ class BaseConnector:
                 pass  # the loop was closed just now
         self._close_now()
 
-    def _close_now(self) -> None:
+    def _close_now(self, *, spare_leased: bool = False) -> None:
         if not self._closed:
             self._closed = True
             if self._pool is not None:
-                self._pool.close()
+                self._pool.close(spare_leased=spare_leased)
             self._release_resources()
 
     def _check_place(self) -> None:

@@ -351,8 +351,9 @@ class Pool:
         """Open sockets, dials included."""
         return self._endpoints.open
 
-    def close(self) -> None:
-        """Close everything now: idle channels politely, leased ones at once; callers who wait get PoolClosedError."""
+    def close(self, *, spare_leased: bool = False) -> None:
+        """Close everything now: idle channels politely, leased ones at once or, if they are to be spared, when they
+        come back; callers who wait get PoolClosedError."""
         if self.closed:
             return
         self.closed = True
@@ -363,8 +364,8 @@ class Pool:
             self._callers.fail_all(home)
             self._dials.stop(home)
         for channel in list(self.channels):
-            if channel.state == states.IDLE:
-                self.close_channel(channel, "drain")
+            if spare_leased or channel.state == states.IDLE:
+                self.retire(channel, "drain")
             elif channel.state < states.CLOSING:
                 channel.pool_closed()
                 self.close_channel(channel, "drain", politely=False)
