@@ -17,11 +17,8 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
 from keepwarm.client.api import delete, get, head, options, patch, post, put, request
-from keepwarm.client.api import delete, get, head, options, patch, post, put, request
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
-from keepwarm.client.formdata import FormData
-from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.formdata import FormData
 from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.queues import ChunksQueue, DataQueue, EofStream, FlowControlChunksQueue, FlowControlDataQueue
