@@ -131,7 +131,7 @@ def test_edits_of_attributes(view: CookieView, jar: CookieJar) -> None:
     assert jar.header_for(HOST, "/") is None and jar.header_for(HOST, "/p") == "a=1"
     morsel["Domain"] = "Example.org"
     assert jar.header_for(make_endpoint("work.example.org"), "/p") == "a=1"
-    morsel.update({"secure": True, "HttpOnly": True})
+    morsel.update({"secure": "yes", "HttpOnly": "yes"})
     assert jar.header_for(HOST, "/p") is None
     assert jar.header_for(make_endpoint("example.org", is_ssl=True), "/p") == "a=1"
     del morsel["secure"]
@@ -168,7 +168,7 @@ def test_bad_edits_change_nothing(view: CookieView, jar: CookieJar) -> None:
     morsel = view["a"]
     for attribute, value in (("path", "/\r\n"), ("domain", "a b"), ("expires", "never"), ("max-age", "x")):
         with pytest.raises(InvalidInput, match="cookies"):
-            morsel.update({"secure": True, attribute: value})
+            morsel.update({"secure": "yes", attribute: value})
     for bad in ("x\r\n", "\u00e9"):
         with pytest.raises(InvalidInput, match="cookies"):
             view["a"] = bad
@@ -178,7 +178,7 @@ def test_bad_edits_change_nothing(view: CookieView, jar: CookieJar) -> None:
         view["a"] = None
     with pytest.raises(InvalidInput, match="semicolon"):
         morsel.set("a", "x", "x; y")
-    for attempt in (lambda: morsel.update({"color": "red"}), lambda: morsel.setdefault("color", 1), morsel.popitem):
+    for attempt in (lambda: morsel.update({"color": "red"}), lambda: morsel.setdefault("color", "red"), morsel.popitem):
         with pytest.raises(CookieError):
             attempt()
     with pytest.raises(CookieError, match="named 'a'"):
