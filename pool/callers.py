@@ -90,14 +90,17 @@ class Callers:
 
     def give_up(self, waiter: Waiter) -> None:
         """The caller was cancelled, or is about to raise what it was told."""
-        if waiter.future.done() and not waiter.future.cancelled():
-            waiter.future.exception()  # told an error in the turn of the cancellation: it counts as retrieved
-        if waiter.home.queue.remove(waiter):
-            self._dials.drop_surplus(waiter.home)
-            self._left_unserved(waiter)
+        future = waiter.future
+        if future.done() and not future.cancelled():
+            future.exception()  # told an error in the turn of the cancellation: it counts as retrieved
+            return
+        # Whoever looked at the queue in the meantime may have taken the cancelled one off already.
+        waiter.home.queue.remove(waiter)
+        self._dials.drop_surplus(waiter.home)
+        self._left_unserved(waiter)
 
     def was_taken(self, waiter: Waiter) -> None:
-        """The waiter was served from the front of its queue."""
+        """The waiter is off its queue."""
         self._clock.forget(waiter)
         home = waiter.home
         if home.hunger and home.uncovered <= 0 and self._total is not None:
@@ -106,7 +109,7 @@ class Callers:
     def fail_all(self, home: EndpointPool) -> None:
         """The pool is closed."""
         while (waiter := home.queue.take(for_used=False)) is not None:
-            self._clock.forget(waiter)
+            self.was_taken(waiter)
             waiter.fail(wait_errors.closed_meanwhile(home.endpoint))
 
     def expire_waiter(self, waiter: Waiter, now: float) -> None:

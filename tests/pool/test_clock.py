@@ -204,7 +204,7 @@ def test_forgetting_costs_no_more_the_more_there_are(clock: FakeClock) -> None:
     looked_at = 0
 
     class Counted(Item):
-        @property  # type: ignore[override]
+        @property
         def sweep_at(self) -> float:
             nonlocal looked_at
             looked_at += 1

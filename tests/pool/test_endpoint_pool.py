@@ -160,10 +160,12 @@ class TestTotalLimit:
     def test_counts(self) -> None:
         """Room below the limit; more slots back than taken is a fault that raises."""
         total = TotalLimit(2)
-        total.opened()
-        assert total.has_room
-        total.opened()
-        assert not total.has_room
+        room = []
+        for _ in range(3):
+            room.append(total.has_room)
+            total.opened()
+        assert room == [True, True, False]
+        total.freed()
         total.freed()
         total.freed()
         with pytest.raises(AssertionError, match="more slots of limit_total"):
