@@ -11,10 +11,8 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # RFC 8187, 3.2.1, less what quote() never touches.
 _ATTRIBUTE: Final = "!#$&+-.^_`|~"
-# CR, LF and quotes as browsers write them (the form-data encoding of the HTML standard). Browsers leave the backslash
-# alone; but readers of quoted strings take it for an escape (RFC 9110, 5.6.4), and one at the end would hide the
-# closing quote from them. Doubled, it is one backslash to these, and no danger to the others.
-_ESCAPES: Final = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22", "\\": "\\\\"})
+# CR, LF and quotes as browsers write them (the form-data encoding of the HTML standard), which leave the rest alone.
+_ESCAPES: Final = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})
 
 
 def content_disposition(
@@ -22,7 +20,8 @@ def content_disposition(
 ) -> str:
     """The value of Content-Disposition with these parameters, safe for the wire whatever they hold (FAULTS O06).
 
-    CR, LF and quotes are percent-encoded, backslashes doubled; other characters stay, and are UTF-8 on the wire.
+    CR, LF and quotes are percent-encoded, and so is a backslash at the end, which would hide the closing quote from
+    readers of quoted strings (RFC 9110, 5.6.4). Other characters stay, and are UTF-8 on the wire.
     `extended` adds ``filename*`` (RFC 8187), which form-data must not have (RFC 7578, 4.2).
 
     Raises InvalidInput for other control characters, for text that UTF-8 cannot express, for a `disposition` that is
@@ -56,4 +55,6 @@ def _quoted(text: str, argument: str) -> str:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise InvalidInput(f"{argument} '{printable(text)}' cannot be written as UTF-8", argument=argument) from None
-    return text.translate(_ESCAPES)
+    escaped = text.translate(_ESCAPES)
+    # Doubled it would be right, but some readers take the quote after any backslash for a part of the text.
+    return f"{escaped[:-1]}%5C" if escaped.endswith("\\") else escaped

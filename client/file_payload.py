@@ -5,6 +5,7 @@ import io
 import mimetypes
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -28,12 +29,14 @@ class FilePayload(Payload):
     calls it `argument`.
     """
 
-    __slots__ = ("_file", "_inline", "_seekable", "_start")
+    __slots__ = ("_file", "_inline", "_lock", "_reader", "_seekable", "_start")
 
     def __init__(self, file: Any, argument: str = "data") -> None:
         _check_readable(file, argument)
         self._file = file
         self._inline = isinstance(file, io.BytesIO)
+        self._lock = threading.Lock()
+        self._reader: _FilePieces | None = None
         self._seekable = _can_seek(file)
         self._start: int = file.tell() if self._seekable else 0
         super().__init__(None, _length(file, self._start) if self._seekable else None, guess_type(file))
@@ -43,30 +46,48 @@ class FilePayload(Payload):
         return self._seekable or not self.started
 
     def open(self) -> AsyncIterator[Bytes]:
-        return _FilePieces(self, self._file, self._start if self._seekable else None, self._inline)
+        if self._reader is not None:
+            self._reader.stop()
+        start = self._start if self._seekable else None
+        self._reader = _FilePieces(self, self._file, self._lock, start, self._inline)
+        return self._reader
 
 
 class _FilePieces:
-    """Reads on, and notices when somebody else moves the file in the meantime: two bodies must never mix."""
+    """Reads on, and notices when somebody else moves the file in the meantime: two bodies must never mix.
 
-    __slots__ = ("_begun", "_file", "_inline", "_payload", "_position")
+    A cancelled sending may leave a read in its thread. `lock` keeps the next sending out until that read has ended,
+    and `stop` keeps one that has not begun from moving the file under it.
+    """
 
-    def __init__(self, payload: Payload, file: Any, start: int | None, inline: bool) -> None:
+    __slots__ = ("_begun", "_file", "_inline", "_lock", "_payload", "_position", "_stopped")
+
+    def __init__(self, payload: Payload, file: Any, lock: threading.Lock, start: int | None, inline: bool) -> None:
         self._payload = payload
         self._file = file
+        self._lock = lock
+        self._stopped = False
         self._inline = inline
         self._position = start
         self._begun = False
+
+    def stop(self) -> None:
+        """Leave the file alone from now on: another sending begins."""
+        self._stopped = True
 
     def __aiter__(self) -> AsyncIterator[Bytes]:
         return self
 
     async def __anext__(self) -> Bytes:
         self._payload.started = True
-        data = self._read() if self._inline else await asyncio.to_thread(self._read)
+        data = self._read() if self._inline else await asyncio.to_thread(self._read_in_turn)
         if not data:
             raise StopAsyncIteration
         return data
+
+    def _read_in_turn(self) -> bytes:
+        with self._lock:
+            return b"" if self._stopped else self._read()
 
     def _read(self) -> bytes:
         try:
@@ -135,7 +156,8 @@ def guess_type(file: Any) -> str:
 
 def type_of_name(name: str) -> str:
     """As :func:`guess_type`, for a name."""
-    kind, coding = mimetypes.guess_type(name, strict=False)
+    # As a path: the type of a "data:" URL would be whatever the name says.
+    kind, coding = mimetypes.guess_type(f"./{name}", strict=False)
     # With a coding (".tar.gz") the type is that of the content inside, which is not what is sent.
     return OCTET_STREAM if kind is None or coding is not None else kind
 
