@@ -1,0 +1,1 @@
+"""The public surface, promise by promise. Each test carries the id of its row; `rows` lists the ids."""
