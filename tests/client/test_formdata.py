@@ -103,7 +103,7 @@ async def test_a_charset_in_the_content_type_is_the_encoding() -> None:
 async def test_options_make_a_form_multipart(options: dict[str, str]) -> None:
     """C-07: a file name or content type is enough."""
     form = FormData()
-    form.add_field("a", "text", **options)  # type: ignore[arg-type]
+    form.add_field("a", "text", **options)
     assert form.is_multipart
     payload = form()
     assert payload.content_type == form.content_type
@@ -388,10 +388,10 @@ async def test_text_files_and_closed_files(picture: Path) -> None:
     """C-09: the error says which field it is."""
     with picture.open() as file, pytest.raises(InvalidInput, match="'photo' is a file in text mode"):
         FormData({"photo": file})
-    with picture.open("rb") as file:
+    with picture.open("rb") as closed:
         pass
     with pytest.raises(InvalidInput, match="'photo' is a closed file"):
-        make_payload({"photo": file})
+        make_payload({"photo": closed})
 
 
 @pytest.mark.fault("O09")

@@ -1,13 +1,16 @@
 """Bodies from iterables: replay, clean-up and the count of bytes."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
+from keepwarm.client.body import StreamReader
 from keepwarm.client.errors import ClientRequestError, InvalidInput
 from keepwarm.client.payload import make_payload
+from keepwarm.client.queues import DataQueue
 from keepwarm.client.stream_payload import StreamPayload
 from tests.support.bodies import Failing, agen, body, gen, made, pieces
 
@@ -188,3 +191,57 @@ async def test_declared_length_of_a_known_body() -> None:
 async def test_malformed_declared_length(length: Any) -> None:
     with pytest.raises(InvalidInput, match="content_length"):
         make_payload(agen(), content_length=length)
+
+
+# other sources
+
+
+async def test_a_stream_reader_gives_what_arrives() -> None:
+    """C-10: the pieces as they come, not its lines; nothing is kept, so it can be sent once."""
+    stream = StreamReader(asyncio.get_running_loop())
+    payload = made(stream)
+    chunks = payload.chunks()
+    for piece in (b"a\nb\n", b"c"):
+        stream.feed_data(piece)
+        assert await anext(chunks) == piece
+    assert not payload.replayable
+    stream.feed_eof()
+    assert [piece async for piece in chunks] == []
+
+
+async def test_a_queue_that_waits_for_its_first_item_is_a_body() -> None:
+    """C-10, C-11: an empty queue is not an empty body."""
+    queue: DataQueue[bytes] = DataQueue()
+    assert not len(queue)
+    payload = made(queue)
+    queue.feed_data(b"ab")
+    queue.feed_data(b"cd")
+    queue.feed_eof()
+    assert await pieces(payload) == [b"ab", b"cd"]
+
+
+async def test_a_payload_is_itself() -> None:
+    payload = made(agen(b"a"))
+    assert make_payload(payload) is payload
+
+
+async def test_coroutines_and_functions() -> None:
+    """C-10: refused before any I/O, with what to give instead."""
+
+    async def later() -> bytes:
+        return b"x"
+
+    coroutine = later()
+    with pytest.raises(TypeError, match=r"data is a coroutine; await it .* async generator"):
+        make_payload(coroutine)
+    coroutine.close()
+    for function in (later, agen, gen):
+        with pytest.raises(TypeError, match=f"data is the function {function.__name__}.*call it"):
+            make_payload(function)
+
+
+async def test_a_list_is_judged_at_once() -> None:
+    """What can be looked at is refused before any I/O."""
+    for data in ([b"a", "b"], (b"a", None), ["a"]):
+        with pytest.raises(TypeError, match="data"):
+            make_payload(data)
