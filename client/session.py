@@ -286,11 +286,16 @@ class ClientSession:
                 if header is not None:
                     request = request.with_cookies(header)
             exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)
-            response = self._response_class(request, exchange, pool)
-            if response.sets_cookies:
-                target = request.target
-                values = response.headers.getall("Set-Cookie")
-                jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
+            try:
+                response = self._response_class(request, exchange, pool)
+                if response.sets_cookies:
+                    target = request.target
+                    values = response.headers.getall("Set-Cookie")
+                    jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
+            except BaseException:
+                # A class or a jar of the caller's own: without a response nobody else would let go.
+                exchange.abort()
+                raise
             if not most or response.status not in REDIRECTS:
                 break
             request = await self._next_request(request, response, history, most)
