@@ -4,7 +4,7 @@ A head is collected until its empty line and then judged whole, so that it makes
 its way (FAULTS F39, F50). llhttp, through httptools, proves its syntax with no leniency switched on; what it leaves
 open (versions, limits, several lengths, transfer codings) is decided here, from the same bytes. Most answers on one
 connection have the head of the answer before, byte by byte: an equal head has an equal meaning, and is not parsed
-again. Bodies of known length are counted; chunked ones go through llhttp.
+again. Bodies of known length are counted; chunked ones are read by ChunkedBody.
 
 Two rules keep a connection from ever handing one answer's bytes to another request: a response is complete only when
 its framing says so, and one byte beyond it (`surplus`) ends the connection.

@@ -20,6 +20,7 @@ from keepwarm.client.api import delete, get, head, options, patch, post, put, re
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
 from keepwarm.client.formdata import FormData
+from keepwarm.client.head_limits import HeadLimits
 from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.queues import ChunksQueue, DataQueue, EofStream, FlowControlChunksQueue, FlowControlDataQueue
 from keepwarm.client.request import ClientRequest
@@ -125,6 +126,7 @@ __all__ = [
     "FlowControlDataQueue",
     "FlowControlStreamReader",
     "FormData",
+    "HeadLimits",
     "HeadTooLarge",
     "HttpBadRequest",
     "HttpMethodNotAllowed",
