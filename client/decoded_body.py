@@ -122,19 +122,27 @@ class DecodedStream(StreamReader):
     async def _pull(self) -> None:
         try:
             data = await self._source.read(READ_SIZE)
-        except BaseException:
-            error = self._source.exception()
-            if error is not None:
-                super().set_exception(error)
+        except Exception:
+            self._check_source()
             raise
         self._decoder.feed(data)
 
+    def _check_source(self) -> None:
+        """What the source failed with is raised by every read from now on."""
+        error = self._source.exception()
+        if error is not None:
+            super().set_exception(error)
+            raise error
+
     def _advance(self, need: int, *, line: bool) -> bool:
         """Decode from what is at hand. False if that was not enough, or if others should have a turn first."""
+        self._check_source()
         decoder = self._decoder
         for _ in range(STEPS):
             if self._size >= need or self._is_over():
                 return True
+            if self._exception is not None:
+                raise self._exception
             if decoder.needs_input and not self._take_input():
                 return False
             try:
@@ -150,10 +158,6 @@ class DecodedStream(StreamReader):
         return False
 
     def _take_input(self) -> bool:
-        error = self._source.exception()
-        if error is not None:
-            super().set_exception(error)
-            raise error
         data = self._source.read_nowait(READ_SIZE)
         self._decoder.feed(data)
         return bool(data)
