@@ -176,7 +176,7 @@ class ClientSession:
 
     def get(self, url: Any, *, allow_redirects: bool = True, **kwargs: Any) -> RequestContext:
         """GET (C-24)."""
-        if kwargs:
+        if kwargs or not allow_redirects:
             return RequestContext(self._request("GET", url, allow_redirects=allow_redirects, **kwargs))
         return RequestContext(self._get_plain(url))
 
