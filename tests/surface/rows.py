@@ -52,7 +52,7 @@ def _rows_of(module: ModuleType) -> Iterator[str]:
         if match := _TEST.fullmatch(name):
             yield f"{match[1].upper()}-{match[2]}"
         for mark in getattr(test, "pytestmark", []):
-            if mark.name == "parametrize" and mark.args[0].split(",")[0] == "row":
+            if mark.name == "parametrize" and (mark.args[0] == "row" or mark.args[0][0] == "row"):
                 for values in mark.args[1]:
                     row = values if isinstance(values, str) else values[0]
                     if not _ROW.fullmatch(row):
