@@ -4,6 +4,11 @@ import re
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import Parser
+from typing import Any
+
+from keepwarm.client.multipart import MultipartWriter
+from keepwarm.client.source import Payload
+from tests.support.bodies import body, made
 
 # One parameter of Content-Disposition. No backslash before the quote: readers do not agree what that means.
 _PARAMETER = re.compile(r';\s*([a-z*]+)=(?:"((?:[^"]*[^"\\])?)"|([^;"\s]+))', re.DOTALL)
@@ -75,3 +80,32 @@ def as_sent(text: str) -> str:
     if text.endswith("\\"):
         text = text[:-1] + "%5C"
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def writer(*parts: Any, **options: Any) -> MultipartWriter:
+    """A multipart body of these parts."""
+    data = MultipartWriter(**options)
+    for part in parts:
+        data.append(part)
+    return data
+
+
+def one_part(content: Any, headers: Any) -> MultipartWriter:
+    """A multipart body of one part with these header fields."""
+    data = MultipartWriter()
+    data.append(content, headers)
+    return data
+
+
+async def parts_of(payload: Payload) -> list[Part]:
+    """The parts as a server reads them. The length that was announced must be the true one."""
+    sent = await body(payload)
+    assert payload.length in (None, len(sent))
+    return read_multipart(payload.content_type, sent)
+
+
+async def read(data: MultipartWriter) -> list[Part]:
+    """The parts of a multipart body, as a server reads them."""
+    payload = made(data)
+    assert payload.content_type == data.content_type
+    return await parts_of(payload)
