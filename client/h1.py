@@ -108,11 +108,9 @@ class ResponseParser:
 
     @property
     def expected(self) -> int | None:
-        """Bytes that the body should have; None if only its end will tell."""
+        """Bytes that the body should have; None if only its end will tell, or if there is none to come."""
         head = self.head
-        if head is None or head.framing != LENGTH or self._is_head_request:
-            return None
-        return head.length
+        return head.length if head is not None and head.framing == LENGTH and not self._is_head_request else None
 
     @property
     def remaining(self) -> int | None:

@@ -194,6 +194,15 @@ def test_cut_short(message: bytes, expected: int | None, received: int) -> None:
         assert parser.expected == expected
 
 
+@pytest.mark.fault("F07")
+def test_an_answer_to_head_expects_nothing() -> None:
+    """Its length is that of a body which GET would have."""
+    parser = ResponseParser()
+    for method, expected in (("GET", 500), ("HEAD", None)):
+        deliver(LINE + b"Content-Length: 500\r\n\r\n", method=method, parser=parser)
+        assert parser.expected == expected
+
+
 @pytest.mark.parametrize("message", [b"", b"HTTP/1.1 2", LINE, LINE + EMPTY, FINAL])
 def test_an_end_that_cuts_nothing(message: bytes) -> None:
     """Before the head's end and behind the body's there is nothing to complain of here."""

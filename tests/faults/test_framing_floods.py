@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from keepwarm.client.errors import ClientProtocolError, ClientResponseError, HeadTooLarge
+from keepwarm.client.errors import BodyTooLarge, ClientProtocolError, ClientResponseError, HeadTooLarge
 from keepwarm.client.head_limits import HeadLimits
 from keepwarm.client.session import ClientSession
-from tests.support.calling import PLAIN_AND_TLS, Conserved, nonce_of, serve, session
+from tests.support.calling import PLAIN_AND_TLS, Conserved, WatchedConnector, nonce_of, serve, session
 from tests.support.h1_corpus import CHUNKED, LINE
-from tests.support.server import Handler, Peer, answer_all, ok, response
+from tests.support.server import Handler, Peer, Request, answer_all, answering, chunk, chunked, head, ok, response
 
 pytestmark = pytest.mark.asyncio
 
@@ -114,3 +114,69 @@ async def test_peer_bytes_are_escaped(tls: bool, caplog: pytest.LogCaptureFixtur
         assert str(unwanted.value).isascii() and str(unwanted.value).isprintable()
         await watch.healthy()
     assert caplog.text.isascii()
+
+
+CAP = 1000
+
+
+@pytest.mark.fault("R12")
+@PLAIN_AND_TLS
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (LINE + b"Content-Length: 1001\r\n\r\n", b""),
+        (LINE + b"Content-Length: 1099511627776\r\n\r\n", b"x" * CAP),
+        (LINE + b"\r\n" + b"x" * CAP, b"x"),
+        (CHUNKED + chunk(b"x" * CAP), b"1"),
+        (CHUNKED + chunk(b"x" * 501), chunk(b"x" * 500)),
+    ],
+    ids=["one too many", "a terabyte", "until the end", "a chunk begins", "chunks"],
+)
+async def test_a_body_beyond_the_cap(tls: bool, start: bytes, more: bytes) -> None:
+    """More than max_body_size is refused as soon as it shows, and the connection is closed."""
+    event = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(start)
+        await event.wait()
+        peer.send(more + (b"\r\nx" if more == b"1" else b""))
+        await peer.until_closed()
+
+    connector = WatchedConnector()
+    async with (
+        serve(script, answer_all, tls=tls) as server,
+        ClientSession(connector=connector, max_body_size=CAP) as calls,
+    ):
+        watch = Conserved(calls, server)
+        event.set()
+        with pytest.raises(BodyTooLarge, match="max_body_size is 1000") as caught:
+            async with calls.get(server.url("/x")) as answer:
+                await answer.read()
+        assert (caught.value.expected, caught.value.phase) == (CAP, "body")
+        await server.until_idle()
+        await watch.healthy()
+
+
+@pytest.mark.fault("R12", "F07")
+@PLAIN_AND_TLS
+async def test_a_body_within_the_cap(tls: bool) -> None:
+    """The cap itself is allowed, whatever the framing, and no length in an answer to HEAD counts."""
+    body = b"x" * CAP
+
+    def respond(request: Request) -> bytes:
+        if request.method == "HEAD":
+            return head("200 OK", [("Content-Length", "1099511627776")])
+        return chunked([body[:400], body[400:]]) if request.target == "/chunked" else response(body=body)
+
+    connector = WatchedConnector()
+    script = answering(respond)
+    async with serve(script, tls=tls) as server, ClientSession(connector=connector, max_body_size=CAP) as calls:
+        watch = Conserved(calls, server)
+        for path in ("/chunked", "/length"):
+            async with calls.get(server.url(path)) as answer:
+                assert await answer.read() == body
+        async with calls.head(server.url("/x")) as answer:
+            assert await answer.read() == b""
+        await watch.settled(idle=1)
+        assert server.accepted == 1
