@@ -9,7 +9,7 @@ from keepwarm.client.compressing import compress_payload
 from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
 from keepwarm.client.errors import ClientPayloadError, InvalidInput
 from keepwarm.client.framing import Framing, frame_body
-from keepwarm.client.headers import check_skip, encode_field, encode_headers
+from keepwarm.client.headers import HeaderBlock, check_skip, encode_field, encode_headers
 from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
 from keepwarm.client.options import DEFAULT_OPTIONS, RequestOptions
 from keepwarm.client.payload import make_payload
@@ -18,6 +18,7 @@ from keepwarm.client.source import Payload
 from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion10, check_version
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.errors import printable
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
 ONE_WRITE: Final = 65536
@@ -41,6 +42,7 @@ class ClientRequest:
         "_coding",
         "_cookie",
         "_expect",
+        "_given_cookies",
         "_prefix",
         "auth",
         "chunked",
@@ -96,7 +98,8 @@ class ClientRequest:
         self.chunked = chunked
         own = encode_headers(headers)
         self.own = own
-        self._cookie = _cookie_line(self._merged_cookies(cookies))
+        self._given_cookies = self._merged_cookies(cookies)
+        self._cookie = _cookie_line(self._given_cookies)
         if isinstance(data, Payload):
             self.payload: Payload | None = data
         else:
@@ -131,6 +134,7 @@ class ClientRequest:
         if "host" not in names and "host" not in skip:
             parts.append(b"Host: " + target.host + b"\r\n")
         parts.append(defaults.merge(own.without(("cookie",)), skip))
+        _check_boundary(self.payload, own)
         parts.append(_content_type(self.payload, names, skip))
         parts.append(self._coding)
         parts.append(_authorization(self.auth or target.auth, own.names, names))
@@ -189,7 +193,9 @@ class ClientRequest:
 
     def redirected(self, to: Redirect) -> "ClientRequest":
         """The request that a redirect asks for: without the body and what describes it where the method says so, and
-        without any credential once the origin changes (A-16, A-17).
+        without any credential once the origin changes (A-16, A-17). Within the origin the cookies of the call go
+        along; those of a jar do not, for each hop gets its own. A user name in the Location replaces the credentials
+        that the caller gave.
 
         Raises ClientPayloadError if the body has to go along and cannot be read a second time.
         """
@@ -200,6 +206,9 @@ class ClientRequest:
         if not to.same_origin:
             drop |= CREDENTIAL_FIELDS | {"host"}
             options, auth = options.foreign, None
+        if to.target.auth is not None:
+            drop.add("authorization")
+            auth = None
         payload = self.payload if to.keeps_body else None
         if payload is not None and not payload.replayable:
             raise ClientPayloadError(
@@ -214,8 +223,8 @@ class ClientRequest:
             headers=self.own.without(drop),
             skip_auto_headers=self.skip,
             data=payload,
-            cookies=self._kept_cookies() if to.same_origin else None,
-            auth=None if to.target.auth is not None else auth,
+            cookies=self._given_cookies if to.same_origin else None,
+            auth=auth,
             version=self.version,
             compress=False,
             chunked=self.chunked if payload is not None else None,
@@ -224,15 +233,13 @@ class ClientRequest:
             options=options,
         )
 
-    def _kept_cookies(self) -> str | None:
-        return self.own.get("cookie")
-
     def _copy(self) -> Self:
         # One by one: a loop over the names costs three times as much, and this is on the way of every POST.
         other = object.__new__(type(self))
         other._coding = self._coding
         other._cookie = self._cookie
         other._expect = self._expect
+        other._given_cookies = self._given_cookies
         other._prefix = self._prefix
         other.auth = self.auth
         other.chunked = self.chunked
@@ -274,6 +281,19 @@ def _cookie_line(header: str | None) -> bytes:
 
 def _tokens(values: list[str]) -> list[str]:
     return [token.strip() for value in values for token in value.lower().split(",")]
+
+
+def _check_boundary(payload: Payload | None, own: HeaderBlock) -> None:
+    """A Content-Type of the caller replaces ours; for a multipart body it would take the boundary away."""
+    given = own.get("content-type")
+    if given is None or payload is None or not (payload.content_type or "").startswith("multipart/"):
+        return
+    if "boundary=" not in given.lower():
+        raise InvalidInput(
+            f"headers: the Content-Type '{printable(given)}' has no boundary, so the form in data could not be read; "
+            "leave the header out, it is made from the form",
+            argument="headers",
+        )
 
 
 def _content_type(payload: Payload | None, names: frozenset[str], skip: frozenset[str]) -> bytes:

@@ -390,7 +390,7 @@ class ClientSession:
 
 def _pattern_key(method: object, url: str, headers: Any, payload: Payload) -> _PatternKey | None:
     """What requests have in common that differ in the body alone; None where that cannot be told at a glance."""
-    if type(method) is not str or payload.body is None:
+    if type(method) is not str or payload.body is None or (payload.content_type or "").startswith("multipart/"):
         return None
     if not headers:
         return method, url, payload.content_type, ()

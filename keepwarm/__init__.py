@@ -19,6 +19,8 @@ from keepwarm import errors, hdrs, protocol
 from keepwarm.client.api import delete, get, head, options, patch, post, put, request
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
+from keepwarm.client.body_part import BodyPartWriter
+from keepwarm.client.cookies import CookieJar
 from keepwarm.client.formdata import FormData
 from keepwarm.client.head_limits import HeadLimits
 from keepwarm.client.multipart import MultipartWriter
@@ -90,6 +92,7 @@ __all__ = [
     "BadStatusLine",
     "BaseConnector",
     "BasicAuth",
+    "BodyPartWriter",
     "BodyTooLarge",
     "CIMultiDict",
     "CIMultiDictProxy",
@@ -114,6 +117,7 @@ __all__ = [
     "Connection",
     "ContentDecodingError",
     "ContentEncodingError",
+    "CookieJar",
     "DNSError",
     "DataQueue",
     "DisconnectedError",
