@@ -18,12 +18,12 @@ from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
 from keepwarm.client.memo import Memo
 from keepwarm.client.options import RequestOptions
+from keepwarm.client.patterns import PatternKey, pattern_key
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import REDIRECTS, check_redirects, follow
 from keepwarm.client.request import ClientRequest, check_auth
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.sending import send
-from keepwarm.client.source import Payload
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import TargetCache, join_url, parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
@@ -35,8 +35,6 @@ from keepwarm.pool.tcp_connector import TCPConnector
 
 _T = TypeVar("_T")
 _UNSET: Any = object()
-
-_PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
 
 class ClientSession:
@@ -112,7 +110,7 @@ class ClientSession:
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
         # Requests whose like differ in the body alone.
-        self._patterns: Memo[_PatternKey, ClientRequest] = Memo()
+        self._patterns: Memo[PatternKey, ClientRequest] = Memo()
         self._source = creation_point(loop)
         self._connector = connector
 
@@ -244,7 +242,7 @@ class ClientSession:
         if is_plain and (data is not None or json is not None):
             data = make_payload(data, json, encoding=encoding, json_serialize=self._options.json_serialize)
             json = None
-            key = _pattern_key(method, url, headers, data) if data is not None and read_until_eof else None
+            key = pattern_key(method, url, headers, data) if data is not None and read_until_eof else None
             if key is not None and (pattern := self._patterns.get(key)) is not None:
                 return await self._perform(pattern.with_body(data), limit, most, strict)
         request = self._request_class(
@@ -386,21 +384,6 @@ class ClientSession:
 
     def __repr__(self) -> str:
         return f"<ClientSession {'closed' if self.closed else 'open'}>"
-
-
-def _pattern_key(method: object, url: str, headers: Any, payload: Payload) -> _PatternKey | None:
-    """What requests have in common that differ in the body alone; None where that cannot be told at a glance."""
-    if type(method) is not str or payload.body is None or (payload.content_type or "").startswith("multipart/"):
-        return None
-    if not headers:
-        return method, url, payload.content_type, ()
-    if type(headers) is not dict or len(headers) > 8:
-        return None
-    items = tuple(headers.items())
-    for name, value in items:
-        if type(name) is not str or type(value) is not str:
-            return None
-    return method, url, payload.content_type, items
 
 
 def _check_connector(connector: Any, loop: asyncio.AbstractEventLoop | None) -> BaseConnector:
