@@ -274,7 +274,8 @@ class ClientSession:
 
     async def _perform(self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: bool) -> ClientResponse:
         """Send, keep the cookies, follow redirects."""
-        pool = self._usable_connector().pool()
+        connector = self._usable_connector()
+        pool = connector.pool()
         deadline = NEVER if timeout.total is None else pool.clock.now() + timeout.total
         jar = self._jar
         history: list[ClientResponse] = []
@@ -290,6 +291,8 @@ class ClientSession:
                     target = request.target
                     values = response.headers.getall("Set-Cookie")
                     jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
+                if connector.share_cookies:
+                    connector.update_cookies(response.cookies)
             except BaseException:
                 # A class or a jar of the caller's own: without a response nobody else would let go.
                 exchange.abort()

@@ -3,7 +3,7 @@
 import asyncio
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -17,7 +17,7 @@ from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits, check_seconds
-from keepwarm.pool.origin import creation_point, running_loop
+from keepwarm.pool.origin import constructor_level, creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
 from keepwarm.pool.stats import PoolStats
 
@@ -78,9 +78,8 @@ class BaseConnector:
         if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
             raise TypeError(f"loop must be an asyncio event loop or None, got {loop!r}")
         if share_cookies:
-            warnings.warn(
-                "share_cookies is deprecated: let ClientSession handle cookies", DeprecationWarning, stacklevel=2
-            )
+            text = "share_cookies is deprecated: let ClientSession handle cookies"
+            warnings.warn(text, DeprecationWarning, stacklevel=constructor_level(self))
         self._share_cookies = bool(share_cookies)
         self._wanted_loop = loop
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,9 +126,15 @@ class BaseConnector:
         """The loop that the connector was given or is bound to; None before the first connect."""
         return self._loop or self._wanted_loop
 
+    @property
+    def share_cookies(self) -> bool:
+        """Whether sessions put the cookies of their responses into `cookies`; deprecated (F-06)."""
+        return self._share_cookies
+
     def update_cookies(self, cookies: Any) -> None:
-        """Merge cookies (a mapping or pairs) into `cookies` (F-06)."""
-        self.cookies.update(cookies)
+        """Merge cookies, a mapping or pairs from name to text or Morsel, into `cookies` (F-06)."""
+        for name, value in cookies.items() if isinstance(cookies, Mapping) else cookies:
+            self.cookies[name] = value  # update() would leave text as it is, and not make a Morsel of it
 
     # The pool
 

@@ -19,3 +19,14 @@ def creation_point(loop: asyncio.AbstractEventLoop | None) -> traceback.StackSum
     if loop is None or not loop.get_debug():
         return None
     return traceback.extract_stack(sys._getframe(2))
+
+
+def constructor_level(made: object) -> int:
+    """The stacklevel that shows who called the constructor of `made`, for a warning from inside it, at any depth of
+    subclasses. Costs a walk up the stack."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_locals.get("self") is made:
+        level += 1
+        frame = frame.f_back
+    return level
