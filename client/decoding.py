@@ -11,7 +11,7 @@ from typing import Final
 from keepwarm.client.brotli_coding import Brotli
 from keepwarm.client.codec_packages import brotli_package, zstd_package
 from keepwarm.client.coding import Coding
-from keepwarm.client.decoding_error import ContentDecodingError
+from keepwarm.client.decoding_error import ContentDecodingError, DecodedBodyTooLarge
 from keepwarm.client.errors import ClientProtocolError
 from keepwarm.client.zlib_codings import Deflate, Gzip
 from keepwarm.client.zstd_coding import Zstd
@@ -115,9 +115,11 @@ class Decoder:
             out = self._first.read(n) if self._first is self._last else self._pull(n)
             self.total += len(out)
             if self._max_size is not None and self.total > self._max_size:
-                raise ContentDecodingError(
-                    f"the decoded body is larger than the limit of {self._max_size} bytes; raise the limit, or read "
-                    "the body undecoded",
+                raise DecodedBodyTooLarge(
+                    f"the decoded body is larger than the limit of {self._max_size} bytes (max_body_size); raise it, "
+                    "or read the body undecoded with auto_decompress=False",
+                    expected=self._max_size,
+                    received=self.total,
                     coding=", ".join(self.codings),
                     offset=self._first.offset,
                 )

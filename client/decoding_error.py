@@ -1,8 +1,8 @@
-"""ContentDecodingError: the body of a response is not what its Content-Encoding says."""
+"""ContentDecodingError: the body of a response is not what its Content-Encoding says, or too much once decoded."""
 
 from typing import Any
 
-from keepwarm.client.errors import ClientPayloadError, ContentEncodingError, HttpProcessingError
+from keepwarm.client.errors import BodyTooLarge, ClientPayloadError, ContentEncodingError, HttpProcessingError
 
 
 class ContentDecodingError(ClientPayloadError, ContentEncodingError):
@@ -24,3 +24,7 @@ class ContentDecodingError(ClientPayloadError, ContentEncodingError):
             self.coding = coding
         if offset is not None:
             self.offset = offset
+
+
+class DecodedBodyTooLarge(ContentDecodingError, BodyTooLarge):
+    """The decoded body has more than `max_body_size` bytes; what was sent may be much less (FAULTS F47, R12)."""

@@ -21,15 +21,19 @@ class Exchange:
     """What the session waits on and the response reads from. Made by `H1Channel.send`.
 
     `head_waiter` is done when the head is there, or with the error that ended the exchange. A small body that came
-    with its head is in `body`; any other goes through `stream`. `channel` is None from the moment the exchange is
-    over, one way or the other: whoever holds an exchange cannot touch the connection's next one.
+    with its head is in `body`; any other goes through `stream`; `codings` is what is to be undone. `channel` is None
+    from the moment the exchange is over, one way or the other: whoever holds an exchange cannot touch the connection's
+    next one. `doubtful` is the channel that a small coded body came over, until somebody has seen that the body is
+    good.
     """
 
     __slots__ = (
         "body",
         "budget",
         "channel",
+        "codings",
         "deadline",
+        "doubtful",
         "ended_waiter",
         "error",
         "head",
@@ -62,6 +66,8 @@ class Exchange:
         self.last_read = 0.0
         self.head: ResponseHead | None = None
         self.body: bytes | None = None
+        self.codings: tuple[str, ...] = ()
+        self.doubtful: H1Channel | None = None
         self.stream: StreamReader | None = None
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.error: BaseException | None = None
@@ -119,6 +125,13 @@ class Exchange:
             waiter.cancel()
         if self.channel is not None:
             self.channel.abort_exchange(error)
+
+    def body_is_bad(self, error: Exception) -> None:
+        """The body turned out undecodable: the connection serves nobody after this, even if it went back already."""
+        channel, self.doubtful = self.doubtful, None
+        if channel is not None and channel.owner is not None:
+            channel.owner.retire(channel, "protocol")
+        self.abort(error)
 
     def release(self) -> None:
         """Nobody wants the rest: drain what is small and at hand, else close the connection (K4)."""

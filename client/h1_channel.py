@@ -4,6 +4,7 @@ import asyncio
 import ssl
 
 from keepwarm.client.body import StreamReader
+from keepwarm.client.decoding import parse_codings
 from keepwarm.client.errors import (
     BodyTooLarge,
     ClientPayloadError,
@@ -113,7 +114,10 @@ class H1Channel(Channel):
     def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
         parser = self._parser
         exchange.head = head
-        most = exchange.request.options.max_body_size
+        options = exchange.request.options
+        if head.is_coded and options.auto_decompress:
+            exchange.codings = parse_codings(head.headers.getall("Content-Encoding"))
+        most = options.max_body_size
         if most is not None:
             _check_size(most, max(parser.expected or 0, len(parser.body)))
         if head.idle_hint is not None:
@@ -122,6 +126,8 @@ class H1Channel(Channel):
             self.uses_left = head.uses_left
         if parser.complete:
             exchange.body = parser.body
+            if exchange.codings:
+                exchange.doubtful = self
             self._finish(exchange)
         else:
             upload = exchange.upload

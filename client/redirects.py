@@ -5,7 +5,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from keepwarm.client.errors import InvalidInput, InvalidRedirect
 from keepwarm.client.head import ResponseHead
-from keepwarm.client.url import Target, parse_target
+from keepwarm.client.url import Target, parse_target, shown_url
 from keepwarm.pool.errors import InvalidURL, printable
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -80,7 +80,7 @@ def _next_target(method: str, target: Target, location: str) -> Target:
         return parse_target(f"{url}#{fragment}" if fragment else url)
     except ValueError as exc:
         raise InvalidRedirect(
-            f"{method} {target.url} was redirected to '{printable(location)}', which cannot be followed: {exc}",
+            f"{method} {target.url} was redirected to '{shown_url(location)}', which cannot be followed: {exc}",
             endpoint=target.endpoint,
         ) from None
 

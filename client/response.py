@@ -12,7 +12,7 @@ from keepwarm.client.body import EmptyStreamReader, StreamReader
 from keepwarm.client.charset import decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
-from keepwarm.client.decoding import Decoder, decode_small, parse_codings
+from keepwarm.client.decoding import Decoder, decode_small
 from keepwarm.client.errors import ClientResponseError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
@@ -74,7 +74,7 @@ class ClientResponse:
         self._exchange = exchange
         self.head: ResponseHead = head
         self._content: StreamReader | None = None
-        self._body = None if head.is_coded and request.options.auto_decompress else exchange.body
+        self._body = None if exchange.codings else exchange.body
         self._cookies: SimpleCookie | None = None
         self.status: int = head.status
         self.history: tuple[ClientResponse, ...] = ()
@@ -185,28 +185,21 @@ class ClientResponse:
         exchange = self._exchange
         stream = exchange.stream
         if stream is None:
-            body = self._body or exchange.body
+            body = exchange.body if self._body is None else self._body
             if not body:
                 return EmptyStreamReader()
             stream = StreamReader()
             stream.feed_data(body)
             stream.feed_eof()
-        codings = self._codings()
-        if not codings or self._body is not None:
+        if not exchange.codings or self._body is not None:
             return stream
         decoder = Decoder(
-            codings,
+            exchange.codings,
             max_size=self._request.options.max_body_size,
             endpoint=self._request.endpoint,
             reused=exchange.reused,
         )
-        return DecodedStream(stream, decoder, on_error=exchange.abort)
-
-    def _codings(self) -> tuple[str, ...]:
-        """What was done to the body and is to be undone."""
-        if not self.head.is_coded or not self._request.options.auto_decompress:
-            return ()
-        return parse_codings(self.headers.getall("Content-Encoding"))
+        return DecodedStream(stream, decoder, on_error=exchange.body_is_bad)
 
     # The body
 
@@ -229,14 +222,21 @@ class ClientResponse:
 
     def _decode_at_once(self) -> bytes | None:
         """A small body that is in hand; None if it has to be read as a stream."""
-        body = self._exchange.body
+        exchange = self._exchange
+        body = exchange.body
         if body is None or self._content is not None:
             return None
-        codings = self._codings()
-        if not body or not codings:
+        if not body or not exchange.codings:
             return body
         most, endpoint = self._request.options.max_body_size, self._request.endpoint
-        return decode_small(body, codings, most, endpoint=endpoint, reused=self._exchange.reused)
+        try:
+            decoded = decode_small(body, exchange.codings, most, endpoint=endpoint, reused=exchange.reused)
+        except Exception as error:
+            exchange.body_is_bad(error)
+            raise
+        if decoded is not None:
+            exchange.doubtful = None
+        return decoded
 
     async def text(self, encoding: str | None = None) -> str:
         """The body as text (K-18): in `encoding`, else the charset that the peer named, else detected.

@@ -77,10 +77,10 @@ def parse_target(url: str | yarl.URL, params: object = None) -> Target:
         endpoint = make_endpoint(_ascii_host(parsed), port, _SECURE[scheme])
         auth = _auth(parsed)
     except ValueError as exc:
-        raise InvalidURL(f"url '{_shown(text)}': {exc}") from None
+        raise InvalidURL(f"url '{shown_url(text)}': {exc}") from None
     target = _with_params(parsed.raw_path_qs or "/", params)
     if not target.startswith("/") or not _VISIBLE.fullmatch(target):
-        raise InvalidURL(f"url '{_shown(text)}': the path or the query is not percent-encoded")
+        raise InvalidURL(f"url '{shown_url(text)}': the path or the query is not percent-encoded")
     host = _host_text(endpoint, endpoint.host.partition("%")[0])
     final = f"{scheme}://{_host_text(endpoint, endpoint.host.replace('%', '%25'))}{target}"
     if parsed.raw_fragment:
@@ -103,41 +103,41 @@ def _check_text(text: str) -> tuple[str, int | None]:
     """Scheme and port of a URL whose parts are where every parser sees them. Raises InvalidURL."""
     found = _CONTROL.search(text)
     if found:
-        raise InvalidURL(f"url '{_shown(text)}': character {found[0]!r} at position {found.start()} is not text")
+        raise InvalidURL(f"url '{shown_url(text)}': character {found[0]!r} at position {found.start()} is not text")
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else ""
     if match is None or scheme not in _SECURE:
-        raise InvalidURL(f"url '{_shown(text)}': the scheme must be http, https, ws or wss")
+        raise InvalidURL(f"url '{shown_url(text)}': the scheme must be http, https, ws or wss")
     match = _AUTHORITY.match(text, match.end())
     if match is None:
-        raise InvalidURL(f"url '{_shown(text)}': no host; '{scheme}:' must be followed by '//'")
+        raise InvalidURL(f"url '{shown_url(text)}': no host; '{scheme}:' must be followed by '//'")
     authority = match[1]
     for bad, name in (("\\", "a backslash"), (" ", "a blank")):
         if bad in authority:
-            raise InvalidURL(f"url '{_shown(text)}': {name} in the host part")
+            raise InvalidURL(f"url '{shown_url(text)}': {name} in the host part")
     userinfo, _, host_port = authority.rpartition("@")
     login = userinfo.partition(":")[0]
     if "@" in login or "[" in userinfo or "]" in userinfo:
-        raise InvalidURL(f"url '{_shown(text)}': '@', '[' and ']' in a user name must be percent-encoded")
+        raise InvalidURL(f"url '{shown_url(text)}': '@', '[' and ']' in a user name must be percent-encoded")
     return scheme, _check_host_port(host_port, text)
 
 
 def _check_host_port(host_port: str, text: str) -> int | None:
     match = _HOST_PORT.fullmatch(host_port)
     if match is None or (match[1][:1] == "[" and ":" not in match[1]):
-        raise InvalidURL(f"url '{_shown(text)}': the brackets of the host must hold one IPv6 address")
+        raise InvalidURL(f"url '{shown_url(text)}': the brackets of the host must hold one IPv6 address")
     host, port = match.groups()
     if not host:
         hint = "; an IPv6 address needs brackets" if host_port.count(":") > 1 else ""
-        raise InvalidURL(f"url '{_shown(text)}': no host{hint}")
+        raise InvalidURL(f"url '{shown_url(text)}': no host{hint}")
     if host[0] != "[":
         normal = unicodedata.normalize("NFKC", host)
         if not _FORBIDDEN_IN_HOST.isdisjoint(normal):
-            raise InvalidURL(f"url '{_shown(text)}': the host means {normal!r}, which is no host name")
+            raise InvalidURL(f"url '{shown_url(text)}': the host means {normal!r}, which is no host name")
     if not port:
         return None
     if not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
-        raise InvalidURL(f"url '{_shown(text)}': the port must be a number from 1 to 65535")
+        raise InvalidURL(f"url '{shown_url(text)}': the port must be a number from 1 to 65535")
     return int(port)
 
 
@@ -209,7 +209,7 @@ def _host_text(endpoint: Endpoint, host: str) -> str:
     return host if endpoint.port == DEFAULT_PORTS[endpoint.is_ssl] else f"{host}:{endpoint.port}"
 
 
-def _shown(text: str) -> str:
+def shown_url(text: str) -> str:
     """A URL fit for a message: no password in it."""
     return printable(_USERINFO.sub("//", text, count=1))
 
