@@ -90,9 +90,7 @@ class Clock:
         if item.sweep_at < NEVER:
             item.sweep_at = NEVER
             self._dead += 1
-            size = len(self._heap)
-            if self._dead >= size or (self._dead > FEW and self._dead * 2 > size):
-                self._bury()
+            self._tidy()
 
     def close(self) -> None:
         """Cancel the timer and forget all items."""
@@ -109,6 +107,11 @@ class Clock:
     def entries(self) -> int:
         """How many entries the heap holds, dead ones included."""
         return len(self._heap)
+
+    def _tidy(self) -> None:
+        size, dead = len(self._heap), self._dead
+        if dead >= size or (dead > FEW and dead * 2 > size):
+            self._bury()
 
     def _bury(self) -> None:
         self._heap[:] = [entry for entry in self._heap if entry[2].sweep_at == entry[0]]
@@ -160,5 +163,6 @@ class Clock:
                     self.enter(item, deadline)
         finally:
             self._due = NEVER
+            self._tidy()  # the live entries may have been the ones that came up
             if heap:
                 self._arm(heap[0][0])

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from tests.support.leaks import Baseline
+from tests.support.leaks import Baseline, ModuleBaseline
 
 OUR_FOLDERS = ("pool", "client", "ws")
 
@@ -58,6 +58,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    # libuv opens a pipe for signals with the first loop of a process, and keeps it.
+    uvloop.new_event_loop().close()
     gc.collect()
     gc.freeze()
 
@@ -93,3 +95,16 @@ def baseline(request: pytest.FixtureRequest) -> Iterator[Baseline | None]:
         gc.freeze()
     if leaks:
         pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def module_baseline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """FAULTS R04: after each module the process has the descriptors and threads that it had before.
+
+    A test that failed may have left anything, and has said so.
+    """
+    before, failed = ModuleBaseline(), request.session.testsfailed
+    yield
+    leaks = before.settled() if request.session.testsfailed == failed else []
+    if leaks:
+        pytest.fail("the module left behind:\n  " + "\n  ".join(leaks), pytrace=False)

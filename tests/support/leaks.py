@@ -1,9 +1,11 @@
-"""What a test leaves behind: descriptors, tasks, timers, unhandled errors, reference cycles."""
+"""What a test leaves behind: descriptors, threads, tasks, timers, unhandled errors, reference cycles."""
 
 import asyncio
 import gc
 import itertools
 import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from typing import Any, Protocol
 # libuv opens these when it first needs them, and keeps them for the life of the loop: an io_uring for files, and a
 # descriptor to give up when accept() finds no free one.
 _KEPT_BY_THE_LOOP = ("anon_inode:[io_uring]", "/dev/null")
+
+# The thread in which pycares destroys channels is started with the first of them and stays.
+_KEPT_BY_PYCARES = "_run_safe_shutdown_loop"
 
 SETTLE_TURNS = 30
 # Only a test that is about to fail pays these: threads and subprocesses need real time to let go.
@@ -173,6 +178,31 @@ class Baseline:
         if error is not None and not isinstance(error, Exception):
             # A test that ran out of time: uvloop catches what the signal handler raises, and would wait on for ever.
             loop.stop()
+
+
+class ModuleBaseline:
+    """Descriptors and threads of the process before a module of tests; loops and their tasks end with each test."""
+
+    __slots__ = ("_fds", "_threads")
+
+    def __init__(self) -> None:
+        self._fds = set(open_fds().items())
+        self._threads = set(threading.enumerate())
+
+    def leaks(self) -> list[str]:
+        """One line for each thing that was not there before. Empty is good."""
+        found = [f"descriptor {fd} -> {target}" for fd, target in open_fds().items() if (fd, target) not in self._fds]
+        new = [thread for thread in threading.enumerate() if thread not in self._threads]
+        return found + [f"thread {thread.name!r}" for thread in new if _KEPT_BY_PYCARES not in thread.name]
+
+    def settled(self) -> list[str]:
+        """`leaks()` after what is ending has had a moment."""
+        for _ in range(LATE_TRIES):
+            if not self.leaks():
+                break
+            gc.collect()
+            time.sleep(LATE_PAUSE)
+        return self.leaks()
 
 
 async def turns(count: int) -> None:
