@@ -175,9 +175,8 @@ class DecodedStream(StreamReader):
 
     def _fail(self, exc: Exception) -> None:
         super().set_exception(exc)
-        on_error, self._on_error = self._on_error, None
-        if on_error is not None:
-            on_error(exc)
+        if self._on_error is not None:
+            self._on_error(exc)
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

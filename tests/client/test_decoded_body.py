@@ -194,6 +194,39 @@ async def test_cancel_at_the_wait(name: str) -> None:
     await cancelled(task)
 
 
+async def test_the_next_reader_keeps_its_claim() -> None:
+    """O-13: when a cancelled read has had its last turn, the reader that began after it is still alone."""
+    source = Source()
+    first = await begin(source.stream.read())
+    first.cancel()
+    second = asyncio.ensure_future(source.stream.readexactly(4))
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.sleep(0)
+    source.feed(b"ab")
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match=r"^read\(\)"):
+        await source.stream.read(1)
+    source.feed(b"cd")
+    assert await second == b"abcd"
+
+
+async def test_a_late_clean_up_takes_nobody_elses_claim() -> None:
+    """O-13: the same, when the next read begins before the cancelled one has had its turn."""
+    source = Source()
+    first = await begin(source.stream.read())
+    first.cancel()
+    coroutine = source.stream.readexactly(4).__await__()
+    next(coroutine)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    source.feed(b"ab")
+    with pytest.raises(RuntimeError, match=r"^read\(\)"):
+        await source.stream.read(1)
+    coroutine.close()
+    assert await source.stream.readany() == b"ab"
+
+
 @pytest.mark.parametrize("name", WAITING)
 async def test_cancel_in_the_tick_of_the_wake_up(name: str) -> None:
     """O-01 to O-08: a read that is cancelled after its bytes came, before it ran, leaves them to the next."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -147,6 +148,18 @@ async def test_the_functions_for_whole_bodies_hold_no_more(coding: str, peak: Pe
     tracemalloc.reset_peak()
     assert decode_small(body, (coding,)) is None
     assert peak.size < MIB + SLACK
+
+
+@pytest.mark.fault("F47")
+@pytest.mark.parametrize("coding", ENCODERS)
+async def test_a_long_piece_is_not_copied_for_each_read(coding: str, peak: Peak) -> None:
+    """F47: small reads from a large compressed piece leave its rest where it is."""
+    decoder = Decoder((coding,))
+    decoder.feed(ENCODERS[coding](random.Random(4).randbytes(4 * MIB)))
+    peak.start()
+    for _ in range(10):
+        assert len(decoder.read(1000)) <= 1000
+    assert peak.size < SLACK
 
 
 async def turns_during(awaitable: Awaitable[object]) -> int:
