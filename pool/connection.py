@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.errors import ClientConnectionError
+from keepwarm.pool.origin import running_loop
 
 if TYPE_CHECKING:
     from keepwarm.pool.endpoint import Endpoint
@@ -23,7 +24,7 @@ class Connection:
     it without one of them closes the socket and gives a ResourceWarning.
     """
 
-    __slots__ = ("_channel", "_endpoint", "_ended", "_is_view", "_pool", "_source", "_use")
+    __slots__ = ("_channel", "_ended", "_endpoint", "_is_view", "_pool", "_source", "_use")
 
     def __init__(self, pool: "Pool", channel: Channel, *, is_view: bool = False) -> None:
         self._pool = pool
@@ -105,7 +106,7 @@ class Connection:
             self._pool.detach(self._channel)
 
     def _is_ours(self) -> bool:
-        return self._channel.uses == self._use and self._channel.state == states.LEASED
+        return _is_lease(self._channel, self._use)
 
     def _end(self, how: str) -> bool:
         if self._ended is not None:
@@ -129,13 +130,36 @@ class Connection:
         if getattr(self, "_ended", "unmade") is not None or self._is_view or not self._is_ours():
             return
         loop = self._pool.loop
-        self.close()
-        warnings.warn(f"Unclosed connection {self!r}", ResourceWarning, source=self, stacklevel=1)
+        text = f"Unclosed connection {self!r}"
+        self._discard(loop)
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
         context: dict[str, Any] = {"client_connection": self, "message": "Unclosed connection"}
         if self._source is not None:
             context["source_traceback"] = self._source
         if not loop.is_closed():
             loop.call_exception_handler(context)
 
+    def _discard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close from whichever thread collects garbage."""
+        if loop.is_running() and running_loop() is not loop:
+            pool, channel, use = self._pool, self._channel, self._use
+            self._ended = "closed"
+            try:
+                loop.call_soon_threadsafe(_close_lease, pool, channel, use)
+                return
+            except RuntimeError:
+                self._ended = None  # the loop was closed just now
+        self.close()
+
     def __repr__(self) -> str:
         return f"<Connection {self._endpoint} {self._ended or 'open'}>"
+
+
+def _is_lease(channel: Channel, use: int) -> bool:
+    """Whether the channel is leased for the time that had this number."""
+    return channel.uses == use and channel.state == states.LEASED
+
+
+def _close_lease(pool: "Pool", channel: Channel, use: int) -> None:
+    if _is_lease(channel, use):
+        pool.close_channel(channel, "error", politely=False)
