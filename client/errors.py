@@ -270,7 +270,7 @@ class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
     because the reference's handlers wait for that one (SURFACE M-22).
     """
 
-    phase = "body"
+    phase: str | None = "body"
     expected: int | None = None
     received: int | None = None
 
