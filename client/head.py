@@ -128,5 +128,12 @@ def make_head(raw: bytes, lower: bytes, framing: int, length: int) -> ResponseHe
             else:
                 uses_left = int(number)
     return ResponseHead(
-        raw, framing=framing, length=length, keep_alive=keep_alive, idle_hint=idle_hint, uses_left=uses_left
+        raw,
+        framing=framing,
+        length=length,
+        keep_alive=keep_alive,
+        idle_hint=idle_hint,
+        uses_left=uses_left,
+        is_coded=b"\r\ncontent-encoding:" in lower,
+        sets_cookies=b"\r\nset-cookie:" in lower,
     )
