@@ -13,9 +13,10 @@ from multidict import CIMultiDict
 import keepwarm
 from keepwarm import BasicAuth, ClientRequest, ClientResponse, ClientSession, TCPConnector, upstr
 from keepwarm.pool.connector import BaseConnector
+from tests.support.http1 import response
 from tests.support.leaks import Baseline
 from tests.support.server import ScriptedServer
-from tests.surface.calls import calling, seen
+from tests.surface.calls import calling, routes, seen
 
 pytestmark = pytest.mark.asyncio
 
@@ -225,6 +226,16 @@ async def test_b_16_cookies() -> None:
         found = [request.header("Cookie") for request in server.requests]
         assert found == ["a=1", "a=1; b=2", "b=2", ""]
         assert other.requests[0].header("Cookie") == ""
+
+
+async def test_b_16_what_responses_set_is_kept() -> None:
+    """And sent from then on, where it belongs."""
+    async with calling(routes(set=response(headers=[("Set-Cookie", "a=b; Path=/x")]))) as (session, server):
+        for path in ("/set", "/x/y", "/z"):
+            async with session.get(server.url(path)):
+                pass
+        assert session.cookies["a"].value == "b"
+        assert [request.header("Cookie") for request in server.requests] == ["", "a=b", ""]
 
 
 def test_b_17_version() -> None:
