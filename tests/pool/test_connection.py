@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -209,24 +210,23 @@ async def test_j08_dropped(connector: FakeConnector, loop: asyncio.AbstractEvent
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.fault("L01")
-async def test_j08_collected_by_another_thread(connector: FakeConnector, loop: asyncio.AbstractEventLoop) -> None:
+async def test_j08_collected_by_another_thread(
+    connector: FakeConnector, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The transport is touched on the loop's own thread only."""
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, context: None)
-    wires: list[str] = []
+    threads: list[int] = []
     try:
         held = [await connector.connect(TO_A)]
-        wire = connector.made[0].wire
-
-        def drop() -> None:
-            held.clear()
-            wires.append(wire.ended_by)
-
-        await loop.run_in_executor(None, drop)
+        channel = connector.made[0]
+        monkeypatch.setattr(channel.wire, "abort", lambda: threads.append(threading.get_ident()))
+        await loop.run_in_executor(None, held.clear)
         await turns(2)
     finally:
         loop.set_exception_handler(before)
-    assert (wires, wire.ended_by, connector.stats().total.open) == ([""], "abort", 0)
+    assert (threads, channel.state) == ([threading.get_ident()], states.CLOSING)
+    channel.wire.close()
 
 
 @ENDS

@@ -119,8 +119,7 @@ async def test_f03_keepalive_timeout() -> None:
     async with FakeConnector(keepalive_timeout=0.01) as connector:
         connection = await connector.connect(TO_A)
         connection.release()
-        while connector.stats().total.open:
-            await asyncio.sleep(0.005)
+        await connector.made[0].lost.wait()
         assert connector.stats().total.retired == {"idle": 1}
 
 

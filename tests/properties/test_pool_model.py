@@ -388,6 +388,8 @@ class PoolMachine(RuleBasedStateMachine):
         for task in self.waiting:
             task.cancel()
         self.turn(6)
+        for dial in self.dials.pending:  # one that has lost its race goes on, for whoever comes next
+            dial.fail(ConnectionRefusedError(111, "refused"))
         for channel in self.held + self.detached:
             self.pool.close_channel(channel, "error", politely=False)
         self.clock.advance(IDLE_TIMEOUT + 1)

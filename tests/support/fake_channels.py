@@ -27,12 +27,17 @@ class FakeChannel(Channel):
         super().__init__(endpoint, loop)
         self.kernel = ""
         self.was_told = False
+        self.lost = asyncio.Event()
         self.wire = FakeTransport(self, call_soon=loop.call_soon)
 
     def open(self) -> None:
         """Connect the transport."""
         self.wire.connect()
         self.has_unread = lambda _: bool(self.kernel)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.lost.set()
 
     def _what_is_unread(self) -> str:
         return {"bytes": "stray_bytes", "fin": "peer_fin"}[self.kernel]
