@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import warnings
 from typing import NoReturn
 
 from keepwarm.client.response import ClientResponse
@@ -47,6 +48,7 @@ class Program:
         elif how == "drop":
             self.calls = None
         elif how == "leave":
+            warnings.simplefilter("ignore", ResourceWarning)  # about what this child leaves open itself
             loop = self.new_loop()
             loop.run_until_complete(self.use("/child"))
         gc.collect()
