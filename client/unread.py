@@ -6,8 +6,9 @@ from keepwarm.client.exchange import Exchange
 
 
 class UnreadGuard:
-    """If the response is forgotten, the connection must not be (FAULTS P41). Responses that came whole have none, so
-    they pay nothing for it."""
+    """If the response is forgotten, the connection must not be (FAULTS P41): it is closed, there is a ResourceWarning,
+    and the loop's exception handler gets `client_response`, which is `text` (SURFACE K-25). Responses that came whole
+    have none, so they pay nothing for it."""
 
     __slots__ = ("_exchange", "_text")
 
@@ -17,9 +18,12 @@ class UnreadGuard:
 
     def __del__(self) -> None:
         exchange = self._exchange
-        if exchange.is_over or exchange.budget is not None:
+        channel = exchange.channel
+        if channel is None or exchange.budget is not None:
             return
+        loop = channel.loop
         exchange.abort()
-        warnings.warn(
-            f"Unclosed response {self._text}: read it, release it or use async with", ResourceWarning, stacklevel=1
-        )
+        text = f"Unclosed response {self._text}: read it, release it or use async with"
+        warnings.warn(text, ResourceWarning, stacklevel=1)
+        if not loop.is_closed():
+            loop.call_exception_handler({"message": "Unclosed response", "client_response": self._text})

@@ -8,7 +8,7 @@ import pytest
 
 from keepwarm.pool import states
 from tests.support.calling import PLAIN_AND_TLS, Conserved, WatchedConnector, fetch, numbers, sent, serve, session
-from tests.support.leaks import turns
+from tests.support.leaks import Baseline, turns
 from tests.support.server import Answer, Handler, Peer, Repeat, answer_all, chunk, chunked, head, ok
 
 pytestmark = pytest.mark.asyncio
@@ -180,7 +180,7 @@ async def begins_a_body(peer: Peer) -> None:
 
 @PLAIN_AND_TLS
 @pytest.mark.fault("P41")
-async def test_a_response_that_is_forgotten_gives_its_slot_back(tls: bool) -> None:
+async def test_a_response_that_is_forgotten_gives_its_slot_back(tls: bool, baseline: Baseline) -> None:
     """Dropped with its body unread: closed, the slot is free, and a ResourceWarning names the request."""
     async with serve(begins_a_body, answer_all, tls=tls) as server, session(limit=1) as calls:
         watch = Conserved(calls, server)
@@ -189,6 +189,8 @@ async def test_a_response_that_is_forgotten_gives_its_slot_back(tls: bool) -> No
         with pytest.warns(ResourceWarning, match="GET .*/forgotten"):
             del got
             gc.collect()
+        assert baseline.errors == ["Unclosed response"]
+        baseline.errors.clear()
         await watch.settled(idle=0)
         await watch.healthy()
 
@@ -205,7 +207,7 @@ async def test_forgetting_a_response_that_came_whole_costs_nothing() -> None:
 
 
 @pytest.mark.fault("P41")
-async def test_a_response_that_is_forgotten_while_its_upload_runs() -> None:
+async def test_a_response_that_is_forgotten_while_its_upload_runs(baseline: Baseline) -> None:
     """The upload ends with it: no task is left, and the body's source is finished."""
     finished = asyncio.Event()
 
@@ -229,6 +231,8 @@ async def test_a_response_that_is_forgotten_while_its_upload_runs() -> None:
         with pytest.warns(ResourceWarning, match="/forgotten"):
             del got
             gc.collect()
+        assert baseline.errors == ["Unclosed response"]
+        baseline.errors.clear()
         await watch.settled(idle=0)
         assert finished.is_set()
         await watch.healthy()

@@ -12,6 +12,7 @@ import keepwarm
 from keepwarm import BasicAuth, ClientRequest, ClientResponse, HttpVersion11, TCPConnector
 from keepwarm.client.context import RequestContext
 from tests.support.http1 import Request, head, ok, response
+from tests.support.leaks import Baseline
 from tests.support.server import Peer, Script, ScriptedServer, answer_all, answering, unserved_port
 from tests.surface.calls import routes
 
@@ -253,7 +254,7 @@ async def test_e_21_awaited_or_entered() -> None:
         assert server.accepted == 2
 
 
-async def test_e_21_a_call_that_is_dropped() -> None:
+async def test_e_21_a_call_that_is_dropped(baseline: Baseline) -> None:
     """Leaving with an exception, forgetting the response and cancelling all close the connection."""
     async with ScriptedServer(routes(half=response(body=b"half", length=100_000))) as server:
         with pytest.raises(ZeroDivisionError):
@@ -264,6 +265,7 @@ async def test_e_21_a_call_that_is_dropped() -> None:
         with pytest.warns(ResourceWarning, match="Unclosed response"):
             del resp
             gc.collect()
+        baseline.errors.clear()
         await server.until_idle()
     silent = asyncio.Event()
 
