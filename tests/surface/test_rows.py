@@ -1,4 +1,4 @@
-"""Every row of the surface has a test, and every test of this folder has a row."""
+"""Every row of the surface has a test, and no test names a row that does not exist."""
 
 from tests.surface.rows import carried, promised
 
