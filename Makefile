@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 URL    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check real bench bench-pool soak faults compliance examples clean
+.PHONY: help setup demo test test-all check real bench soak examples clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 16
