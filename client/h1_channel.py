@@ -61,8 +61,8 @@ class H1Channel(Channel):
             transport.write(request.wire)
             if request.is_streamed:
                 exchange.upload = Upload(self, request, waits=request.expects_continue)
-        except BaseException as exc:
-            self._fail(exc)
+        except BaseException:
+            exchange.abort()  # nobody will wait for the head
             raise
         if exchange.has_deadline or request.expects_continue:
             self._watch(exchange)

@@ -1,9 +1,10 @@
 """Places where a call can lose its connection that no phase covers: classes of the caller's own, threads, errors."""
 
 import asyncio
+import gc
 import io
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -113,4 +114,35 @@ async def test_raise_for_status_gives_the_connection_back(tls: bool) -> None:
                 await calls.get(server.url("/x"), raise_for_status=True)
         await watch.settled(idle=1)
         assert server.accepted == 1
+        await watch.healthy()
+
+
+class Refusing:
+    """A transport that takes no more bytes, and says so only when it is written to."""
+
+    def __init__(self, inner: Any, error: BaseException) -> None:
+        self._inner = inner
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def write(self, data: bytes) -> None:
+        raise self._error
+
+
+@pytest.mark.fault("L15", "P25")
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
+async def test_a_write_that_raises_closes_the_connection_and_is_told_once(kind: type[BaseException]) -> None:
+    """Whatever comes out of write(): the caller has it, the slot is free, and no future is left to complain."""
+    connector = WatchedConnector(limit=1)
+    async with serve() as server, session(connector) as calls:
+        watch = Conserved(calls, server)
+        await fetch(calls, server.url("/warm"))
+        channel = connector.channels[0]
+        channel.transport = cast(asyncio.Transport, Refusing(channel.transport, kind("no more")))
+        with pytest.raises(kind, match="no more"):
+            await calls.get(server.url("/x"))
+        gc.collect()  # the baseline fails the test for an exception that nobody has retrieved
+        await watch.settled(idle=0)
         await watch.healthy()

@@ -241,7 +241,7 @@ async def test_a_source_that_fails_ends_the_call_and_the_connection(tls: bool) -
         await watch.healthy()
 
 
-@pytest.mark.fault("O09", "L15")
+@pytest.mark.fault("O09")
 async def test_a_source_that_is_cancelled_from_inside_ends_the_call() -> None:
     """The generator awaits a task that somebody else cancels: the call fails, it does not wait for ever."""
     never = asyncio.create_task(asyncio.Event().wait())
