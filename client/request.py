@@ -184,10 +184,9 @@ class ClientRequest:
         return other
 
     def with_cookies(self, header: str) -> Self:
-        """The same request with the cookies of a jar; those that it has already come first."""
+        """The same request with the cookies of a jar; those that the caller gave to the call come first."""
         other = self._copy()
-        own = self._cookie[len(b"Cookie: ") : -2].decode("ascii") if self._cookie else None
-        other._cookie = _cookie_line(merge_cookie_headers(own, header))
+        other._cookie = _cookie_line(merge_cookie_headers(self._given_cookies, header))
         other._set_wire()
         return other
 
