@@ -84,12 +84,12 @@ class Upload:
     def _report(self, exc: Exception) -> None:
         """The call is over, so nobody else will hear that the caller's source failed."""
         request = self._request
+        # Without the task: Python 3.12 would run the handler in its context, which is entered already.
         self.task.get_loop().call_exception_handler(
             {
                 "message": f"the source of the body of {request.method} {request.target.url} raised an exception while "
                 "it was being finished, after the call had ended",
                 "exception": exc,
-                "task": self.task,
             }
         )
 

@@ -1,6 +1,7 @@
 """Time limits and cancellations in one another: each keeps its own name, and the counters are even."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ async def test_own_timeout_and_outer_cancel_in_one_tick(first: str) -> None:
         watch = Conserved(calls, server)
         task = await silent_call(calls, server)
         channel = connector.channels[0]
-        strikes = [lambda: channel.on_deadline(float("inf")), task.cancel]
+        strikes: list[Callable[[], object]] = [lambda: channel.on_deadline(float("inf")), task.cancel]
         for strike in strikes if first == "timeout" else reversed(strikes):
             strike()
         with pytest.raises(asyncio.CancelledError):
