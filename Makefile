@@ -45,6 +45,9 @@ bench: $(VENV)/.stamp ## the warm path against the floor and the peers, in one i
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench,fast]'
 	@$(BIN)/python -m benchmarks
 
+bench-pool: $(VENV)/.stamp ## the pool alone, without sockets: microseconds for a step, and how they grow
+	@$(BIN)/python -m benchmarks.pool_bench
+
 soak: $(VENV)/.stamp ## the long runs: every cancellation point, property test, leaks
 	@$(BIN)/python -m pytest -q --soak -m soak
 
