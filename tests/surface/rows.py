@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+# B-12 (ws_response_class) comes with the WebSocket rows.
 # Sections: A decisions, B session, C requests, D its end, E module functions, F base connector, G TCP connector,
 # J connection, K response, L BasicAuth, M errors, O streams, P protocol and headers, R deprecations.
 SECTIONS = {
     "A": "01-08 14-19 21-29 31",
-    "B": "01-22",
+    "B": "01-11 13-22",
     "C": "01-35",
     "D": "11-12",
     "E": "01-28",

@@ -164,11 +164,6 @@ async def test_b_11_response_class() -> None:
         ClientSession(response_class=dict)  # type: ignore[arg-type]
 
 
-def test_b_12_ws_response_class() -> None:
-    """The parameter is there, and its default is the class."""
-    assert PARAMETERS["ws_response_class"].default is keepwarm.ClientWebSocketResponse  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("row", ["B-13", "R-04"])
 def test_the_classes_are_the_defaults(row: str) -> None:
     """Not None."""
