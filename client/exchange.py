@@ -23,8 +23,7 @@ class Exchange:
     `head_waiter` is done when the head is there, or with the error that ended the exchange. A small body that came
     with its head is in `body`; any other goes through `stream`; `codings` is what is to be undone. `channel` is None
     from the moment the exchange is over, one way or the other: whoever holds an exchange cannot touch the connection's
-    next one. `doubtful` is the channel that a small coded body came over, until somebody has seen that the body is
-    good.
+    next one. `doubtful` is the channel that a coded body came over, kept to say so if the body proves bad.
     """
 
     __slots__ = (

@@ -126,8 +126,6 @@ class H1Channel(Channel):
             self.uses_left = head.uses_left
         if parser.complete:
             exchange.body = parser.body
-            if exchange.codings:
-                exchange.doubtful = self
             self._finish(exchange)
         else:
             upload = exchange.upload
@@ -163,6 +161,8 @@ class H1Channel(Channel):
         parser, owner = self._parser, self.owner
         self.exchange = None
         exchange.trailers = parser.trailers
+        if exchange.codings:
+            exchange.doubtful = self
         if self.retiring is None:
             if parser.surplus:
                 self.retiring = "stray_bytes"
