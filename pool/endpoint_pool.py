@@ -12,6 +12,7 @@ from keepwarm.pool.waiters import WaitQueue
 if TYPE_CHECKING:
     from keepwarm.pool.channel import Channel
     from keepwarm.pool.dial import Dial
+    from keepwarm.pool.waiters import Waiter
 
 
 class EndpointPool:
@@ -70,6 +71,10 @@ class EndpointPool:
     def uncovered(self) -> int:
         """How many callers wait without a dial under way for them; below zero there are more dials than callers."""
         return len(self.queue) - len(self.dials)
+
+    def first_uncovered(self) -> "Waiter | None":
+        """The oldest caller for whom no dial is under way. Linear in the dials."""
+        return self.queue.after(len(self.dials))
 
     def oldest_idle(self, most: int) -> "list[Channel]":
         """The idle channels that were used least recently, at most `most` of them."""

@@ -260,8 +260,7 @@ class Pool:
         if self._total is not None and self._total.hungry and self._total.is_owed_elsewhere(home):
             self.close_channel(channel, "room", politely=False)
             return True
-        waiter = home.queue.take(for_used=True)
-        if waiter is None:
+        if (waiter := home.queue.take(for_used=True)) is None:
             return False
         channel.state = states.step(channel.state, states.HAND_OVER)
         self._give(home, channel, waiter)

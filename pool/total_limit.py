@@ -16,12 +16,12 @@ PATIENCE = 1.0
 
 
 class TotalLimit:
-    """Counts the open sockets of a pool, orders its idle channels by age, and its endpoints by their oldest waiter.
+    """Counts the open sockets of a pool, orders its idle channels by age, and its endpoints by who waits there.
 
     An endpoint that could dial if the total had room is *hungry*. A freed slot goes to the hungry endpoint whose
-    oldest caller came first. The heap holds (place, number, endpoint); an entry counts only while the endpoint's
-    `hunger` is its number, and its place is put right when it comes up. All of it exists only in a pool with
-    `limit_total`.
+    caller came first, those not counted for whom a dial is under way. The heap holds (place, number, endpoint); an
+    entry counts only while the endpoint's `hunger` is its number, and its place is put right when it comes up. All of
+    it exists only in a pool with `limit_total`.
     """
 
     __slots__ = ("_heap", "_idle", "_serial", "closing", "hungry", "most", "open")
@@ -60,8 +60,8 @@ class TotalLimit:
 
     def join(self, home: EndpointPool) -> None:
         """The endpoint has callers without a dial and would be allowed to dial."""
-        waiter = home.queue.oldest()
-        if waiter is not None and not home.hunger:
+        waiter = None if home.hunger else home.first_uncovered()
+        if waiter is not None:
             self._serial += 1
             home.hunger = self._serial
             self.hungry += 1
@@ -93,7 +93,7 @@ class TotalLimit:
         hungry = self._first()
         if hungry is None or hungry is home:
             return False
-        theirs, ours = hungry.queue.oldest(), home.queue.oldest()
+        theirs, ours = hungry.first_uncovered(), home.queue.oldest()
         if theirs is None or ours is None:
             return False
         return theirs.since < ours.since - PATIENCE or (not hungry.open and theirs.place < ours.place)
@@ -111,8 +111,8 @@ class TotalLimit:
             if home.hunger != number:
                 heapq.heappop(heap)
                 continue
-            waiter = home.queue.oldest()
-            if waiter is None or home.uncovered <= 0:
+            waiter = home.first_uncovered()
+            if waiter is None:
                 heapq.heappop(heap)
                 self.leave(home)
             elif waiter.place != place:

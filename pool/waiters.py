@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from keepwarm.pool.clock import NEVER
@@ -10,6 +13,9 @@ from keepwarm.pool.clock import NEVER
 if TYPE_CHECKING:
     from keepwarm.pool.channel import Channel
     from keepwarm.pool.endpoint_pool import EndpointPool
+
+
+_place = attrgetter("place")
 
 
 class WaiterOwner(Protocol):
@@ -97,7 +103,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """Callers in order of arrival; all operations but `add_back` and `is_among_first` are O(1).
+    """Callers in order of arrival; all operations but `add_back`, `after` and `is_among_first` are O(1).
 
     Those who insist on a new connection stand in a line of their own, so that a returned channel finds the first who
     can take it without passing anybody over. Both are OrderedDicts, because deleting from the front of a plain dict
@@ -147,6 +153,15 @@ class WaitQueue:
         if first is None or fresh is None:
             return first or fresh
         return first if first.place < fresh.place else fresh
+
+    def after(self, count: int) -> Waiter | None:
+        """The first live one with `count` live ones before it, left in its place. Linear in `count`."""
+        if not count:
+            return self.oldest()
+        everybody: Iterable[Waiter] = self.ordinary
+        if self.fresh:
+            everybody = merge(self.ordinary, self.fresh, key=_place)
+        return next(islice((waiter for waiter in everybody if waiter.is_live), count, None), None)
 
     def take(self, *, for_used: bool) -> Waiter | None:
         """Take the first live one off the queue."""

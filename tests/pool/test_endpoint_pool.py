@@ -197,6 +197,19 @@ class TestTotalLimit:
         gone.future.cancel()
         assert [total.next_hungry(), total.next_hungry()] == [b, a]
 
+    @pytest.mark.fault("P19")
+    def test_who_has_a_dial_does_not_count(self, maker: Maker) -> None:
+        """A dial is under way for A's oldest caller: its next one came after B's."""
+        total = TotalLimit(2)
+        a, b = self.homes(A, B)
+        maker.wait(a)
+        maker.wait(b)
+        maker.wait(a)
+        a.dials[maker.dial(a)] = None
+        total.join(a)
+        total.join(b)
+        assert [total.next_hungry(), total.next_hungry()] == [b, a]
+
     def test_leaving(self, maker: Maker) -> None:
         """Nobody left to dial for, or a dial under way for everybody: not hungry."""
         total = TotalLimit(1)

@@ -180,3 +180,17 @@ async def test_many_endpoints_one_slot() -> None:
             r.pool.release(task.result())
         await turns(2)
         assert len(r.pool.stats().endpoints) == 1
+
+
+async def test_a_channel_that_dies_on_its_way_keeps_the_place_among_endpoints() -> None:
+    """Its caller waits again where it was: before the callers of other endpoints who came later."""
+    async with rig(total=2) as r:
+        channel, other = await r.lease(A), await r.lease(C)
+        (first,) = await r.queue(1, A)
+        (b,), (later,) = await r.queue(1, B), await r.queue(1, A)
+        r.pool.release(channel)
+        r.pool.release(other)  # the endpoints are put in order: B comes before the later caller of A
+        channel.kernel = "fin"  # and now the first one wakes
+        await turns(6)
+        assert [dial.endpoint for dial in r.dials.made] == [A, C, A, B]
+        assert (first.done(), b.done(), later.done()) == (True, True, False)

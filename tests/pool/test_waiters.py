@@ -115,6 +115,15 @@ def test_who_is_among_the_first(line: Line, kinds: str) -> None:
         assert [line.queue.is_among_first(waiter, count) for waiter in waiters] == [n < count for n in range(5)]
 
 
+@pytest.mark.parametrize("kinds", ["ooooo", "fffff", "fofof", "oofff"])
+def test_who_comes_after_so_many(line: Line, kinds: str) -> None:
+    """Those who have gone are not counted."""
+    waiters = line.waiters(kinds)
+    assert [line.queue.after(count) for count in range(6)] == [*waiters, None]
+    waiters[1].future.cancel()
+    assert [line.queue.after(count) for count in range(5)] == [waiters[0], *waiters[2:], None]
+
+
 def test_settled_once(line: Line) -> None:
     """A waiter has one end; a second one is a fault that shows."""
     channel = Channel(ENDPOINT, line.loop)

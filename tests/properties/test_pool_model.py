@@ -316,10 +316,10 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.retire_older(channel)
         self.turn(count)
 
-    @rule(chance=st.integers(min_value=0, max_value=60), count=turns)
-    def close(self, chance: int, count: int) -> None:
+    @rule(chance=st.integers(min_value=0, max_value=60), spare=st.booleans(), count=turns)
+    def close(self, chance: int, spare: bool, count: int) -> None:
         if chance == 60:
-            self.pool.close()
+            self.pool.close(spare_leased=spare)
         self.turn(count)
 
     @rule()
@@ -369,6 +369,9 @@ class PoolMachine(RuleBasedStateMachine):
     def all_comes_to_an_end(self) -> None:
         self.slots_are_all_there()
         self.pool.close()
+        self.turn(6)
+        for channel in self.held + self.detached:  # spared by a close that waits for them
+            self.pool.close_channel(channel, "error")
         self.turn(6)
         self.clock.advance(LINGER)
         self.turn(6)
