@@ -29,7 +29,7 @@ PRINTABLE_LIMIT = 100
 
 
 def printable(data: bytes | str, limit: int = PRINTABLE_LIMIT) -> str:
-    """Bytes or text from a peer, fit for a message or a log line: ASCII, control characters escaped, at most `limit`."""
+    """Bytes or text from a peer, fit for a message or a log line: ASCII, control characters escaped, cut at `limit`."""
     text = data[:limit].decode("latin-1") if isinstance(data, bytes) else data[:limit]
     escaped = text.encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= limit and len(data) <= limit else escaped[:limit] + "..."
