@@ -262,7 +262,7 @@ class CookieJar:
         return len(self._store)
 
     def __bool__(self) -> bool:
-        return len(self) > 0
+        return bool(self._store) and len(self) > 0
 
     def __iter__(self) -> Iterator[Cookie]:
         self._store.expire(self._now())

@@ -53,7 +53,7 @@ class H1Channel(Channel):
         transport = self.transport
         exchange = Exchange(self, request, self.loop.create_future(), deadline, read_timeout)
         self.exchange = exchange
-        self._parser.start(request.method, request.limits, request.read_until_eof)
+        self._parser.start(request.method, request.options.limits, request.read_until_eof)
         if transport is None or transport.is_closing():
             self._fail(self._disconnected(exchange, None, sent=False))
             return exchange

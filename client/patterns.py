@@ -12,7 +12,7 @@ MOST_HEADERS = 8
 
 def pattern_key(method: object, url: str, headers: Any, payload: Payload) -> PatternKey | None:
     """The key of a request's like, for a memo; None where that cannot be told at a glance."""
-    if type(method) is not str or payload.body is None or (payload.content_type or "").startswith("multipart/"):
+    if type(method) is not str or payload.body is None:
         return None
     if not headers:
         return method, url, payload.content_type, ()

@@ -5,6 +5,7 @@ from json import dumps
 from typing import Any, Final
 
 from keepwarm.client.errors import InvalidInput
+from keepwarm.client.file_payload import OCTET_STREAM
 from keepwarm.client.formdata import FormData
 from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.raw_payload import is_file, raw_payload
@@ -75,6 +76,8 @@ def _json_payload(value: object, serialize: Callable[[Any], str | bytes]) -> Pay
 
 
 def _data_payload(data: Any, encoding: str) -> Payload | None:
+    if type(data) is bytes:  # most bodies, and the questions below cost more than the answer
+        return BytesPayload(data, OCTET_STREAM) if data else None
     # A queue that waits for its first item has no length yet, so streams are not asked whether they are empty.
     if data is None or not (isinstance(data, AsyncIterable) or is_file(data) or data):
         return None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.compressing import compress_payload
@@ -16,12 +16,23 @@ from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
 from keepwarm.client.source import Payload
 from keepwarm.client.url import Target
-from keepwarm.client.version import HttpVersion10, check_version
+from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import printable
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
 ONE_WRITE: Final = 65536
+
+
+class _Given(NamedTuple):
+    """What the caller gave, checked: what the next request of a chain of redirects is made from."""
+
+    headers: HeaderBlock
+    skip: frozenset[str]
+    cookies: str | None
+    auth: BasicAuth | None
+    version: HttpVersion
+    chunked: Any
 
 
 class ClientRequest:
@@ -32,34 +43,26 @@ class ClientRequest:
     `payload` follows (`is_streamed`).
 
     `may_replay` says whether sending it twice does no harm: the method is idempotent (RFC 9110 9.2.2) or the caller
-    gave an Idempotency-Key. `limits` and `read_until_eof` are for reading the answer (see ResponseParser.start).
+    gave an Idempotency-Key. `read_until_eof` is for reading the answer (see ResponseParser.start).
 
     Raises InvalidInput, InvalidURL (both ValueErrors) or TypeError for an argument that cannot be used; the text names
     it.
     """
 
     __slots__ = (
-        "_coding",
         "_cookie",
-        "_expect",
-        "_given_cookies",
+        "_given",
         "_prefix",
-        "auth",
-        "chunked",
         "endpoint",
         "expects_continue",
         "framing",
         "is_streamed",
-        "limits",
         "may_replay",
         "method",
         "options",
-        "own",
         "payload",
         "read_until_eof",
-        "skip",
         "target",
-        "version",
         "wants_close",
         "wire",
     )
@@ -88,75 +91,67 @@ class ClientRequest:
     ) -> None:
         self.method = method = check_method(method)
         self.options = options
-        self.limits = options.limits
         self.read_until_eof = bool(read_until_eof)
         self.target: Target = url if isinstance(url, Target) else options.resolve(url, params)
         self.endpoint: Endpoint = self.target.endpoint
-        self.version = options.version if version is None else check_version(version)
-        self.skip = options.skip | check_skip(skip_auto_headers) if skip_auto_headers else options.skip
-        self.auth = check_auth(auth) or options.auth
-        self.chunked = chunked
         own = encode_headers(headers)
-        self.own = own
-        self._given_cookies = self._merged_cookies(cookies)
-        self._cookie = _cookie_line(self._given_cookies)
+        self._given = _Given(
+            headers=own,
+            skip=options.skip | check_skip(skip_auto_headers) if skip_auto_headers else options.skip,
+            cookies=_merged_cookies(own, cookies),
+            auth=check_auth(auth) or options.auth,
+            version=options.version if version is None else check_version(version),
+            chunked=chunked,
+        )
+        self._cookie = _cookie_line(self._given.cookies)
         if isinstance(data, Payload):
             self.payload: Payload | None = data
         else:
             self.payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
-        self._set_framing(compress, bool(expect100))
-        self._set_prefix()
+        self._set_prefix(self._set_framing(compress), bool(expect100))
         self._set_wire()
 
-    def _merged_cookies(self, cookies: Any) -> str | None:
-        """The caller's own Cookie header and the request's cookies make one header (P-17)."""
-        own = self.own.get("cookie")
-        if own is None and cookies is None:
-            return None
-        return merge_cookie_headers(own, cookies if isinstance(cookies, str) else cookie_header(cookies or ()))
+    def _set_framing(self, compress: Any) -> bytes:
+        """Body and framing; returns the field lines of the content coding."""
+        given = self._given
+        compression = compress_payload(self.payload, compress, given.headers.getall("content-encoding"))
+        self.payload = compression.payload
+        self.framing: Framing = frame_body(
+            compression.payload, self.method, given.headers, chunked=given.chunked, version=given.version
+        )
+        return compression.lines
 
-    def _set_framing(self, compress: Any, expect100: bool) -> None:
-        own = self.own
-        compression = compress_payload(self.payload, compress, own.getall("content-encoding"))
-        self.payload = payload = compression.payload
-        self._coding = compression.lines
-        self.framing: Framing = frame_body(payload, self.method, own, chunked=self.chunked, version=self.version)
-        self._expect = own.get("expect") or self.options.defaults.get("expect") or ""
-        self.expects_continue = payload is not None and (expect100 or self._expect.lower() == "100-continue")
-
-    def _set_prefix(self) -> None:
+    def _set_prefix(self, coding: bytes, expect100: bool) -> None:
         """All of the head but cookies and framing."""
-        own, target, defaults, skip = self.own, self.target, self.options.defaults, self.skip
+        given, target, defaults, payload = self._given, self.target, self.options.defaults, self.payload
+        own, skip = given.headers, given.skip
         names = own.names | defaults.names
+        expect = own.get("expect") or defaults.get("expect") or ""
+        self.expects_continue = payload is not None and (expect100 or expect.lower() == "100-continue")
         self.wants_close = self.options.force_close or "close" in _tokens(own.getall("connection"))
         self.may_replay = self.method in IDEMPOTENT_METHODS or "idempotency-key" in own.names
-        parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), target.request_target, *self.version)]
+        parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), target.request_target, *given.version)]
         if "host" not in names and "host" not in skip:
             parts.append(b"Host: " + target.host + b"\r\n")
         parts.append(defaults.merge(own.without(("cookie",)), skip))
-        _check_boundary(self.payload, own)
-        parts.append(_content_type(self.payload, names, skip))
-        parts.append(self._coding)
-        parts.append(_authorization(self.auth or target.auth, own.names, names))
+        _check_boundary(payload, own)
+        parts.append(_content_type(payload, names, skip))
+        parts.append(coding)
+        parts.append(_authorization(given.auth or target.auth, own.names, names))
         if "connection" not in names:
-            parts.append(self._connection())
-        if self.expects_continue and not self._expect:
+            parts.append(_connection(given.version, self.wants_close))
+        if self.expects_continue and not expect:
             parts.append(b"Expect: 100-continue\r\n")
         self._prefix = b"".join(parts)
 
     def _set_wire(self) -> None:
-        payload = self.payload
-        head = self._prefix + self._cookie + self.framing.lines + b"\r\n"
+        payload, framing = self.payload, self.framing
         body = None if payload is None else payload.body
         small = payload is None or (body is not None and len(body) <= ONE_WRITE)
-        self.is_streamed = not small or self.framing.chunked or self.expects_continue
-        self.wire = head if self.is_streamed or body is None else head + body
-
-    def _connection(self) -> bytes:
-        """P-07: 1.1 keeps connections unless told, 1.0 closes them unless told."""
-        if self.version == HttpVersion10:
-            return b"" if self.wants_close else b"Connection: keep-alive\r\n"
-        return b"Connection: close\r\n" if self.wants_close else b""
+        self.is_streamed = not small or framing.chunked or self.expects_continue
+        self.wire = b"".join(
+            (self._prefix, self._cookie, framing.lines, b"\r\n", b"" if self.is_streamed or body is None else body)
+        )
 
     # Others like it
 
@@ -167,6 +162,8 @@ class ClientRequest:
         return (
             payload is not None
             and payload.body is not None
+            # A form's boundary is seldom the same twice.
+            and not (payload.content_type or "").startswith("multipart/")
             and bool(self.framing.lines)
             and not self.framing.chunked
             and not self.expects_continue
@@ -186,7 +183,7 @@ class ClientRequest:
     def with_cookies(self, header: str) -> Self:
         """The same request with the cookies of a jar; those that the caller gave to the call come first."""
         other = self._copy()
-        other._cookie = _cookie_line(merge_cookie_headers(self._given_cookies, header))
+        other._cookie = _cookie_line(merge_cookie_headers(self._given.cookies, header))
         other._set_wire()
         return other
 
@@ -199,7 +196,8 @@ class ClientRequest:
         Raises ClientPayloadError if the body has to go along and cannot be read a second time.
         """
         drop = {"cookie"}
-        options, auth = self.options, self.auth or self.target.auth
+        given = self._given
+        options, auth = self.options, given.auth or self.target.auth
         if not to.keeps_body:
             drop |= BODY_FIELDS
         if not to.same_origin:
@@ -219,14 +217,14 @@ class ClientRequest:
         return type(self)(
             to.method,
             to.target,
-            headers=self.own.without(drop),
-            skip_auto_headers=self.skip,
+            headers=given.headers.without(drop),
+            skip_auto_headers=given.skip,
             data=payload,
-            cookies=self._given_cookies if to.same_origin else None,
+            cookies=given.cookies if to.same_origin else None,
             auth=auth,
-            version=self.version,
+            version=given.version,
             compress=False,
-            chunked=self.chunked if payload is not None else None,
+            chunked=given.chunked if payload is not None else None,
             expect100=self.expects_continue and payload is not None,
             read_until_eof=self.read_until_eof,
             options=options,
@@ -235,26 +233,18 @@ class ClientRequest:
     def _copy(self) -> Self:
         # One by one: a loop over the names costs three times as much, and this is on the way of every POST.
         other = object.__new__(type(self))
-        other._coding = self._coding
         other._cookie = self._cookie
-        other._expect = self._expect
-        other._given_cookies = self._given_cookies
+        other._given = self._given
         other._prefix = self._prefix
-        other.auth = self.auth
-        other.chunked = self.chunked
         other.endpoint = self.endpoint
         other.expects_continue = self.expects_continue
         other.framing = self.framing
-        other.limits = self.limits
         other.may_replay = self.may_replay
         other.method = self.method
         other.options = self.options
-        other.own = self.own
         other.payload = self.payload
         other.read_until_eof = self.read_until_eof
-        other.skip = self.skip
         other.target = self.target
-        other.version = self.version
         other.wants_close = self.wants_close
         return other
 
@@ -265,6 +255,14 @@ class ClientRequest:
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.target.url!r}>"
+
+
+def _merged_cookies(own: HeaderBlock, cookies: Any) -> str | None:
+    """The caller's own Cookie header and the request's cookies make one header (P-17)."""
+    header = own.get("cookie")
+    if header is None and cookies is None:
+        return None
+    return merge_cookie_headers(header, cookies if isinstance(cookies, str) else cookie_header(cookies or ()))
 
 
 def check_auth(auth: Any) -> BasicAuth | None:
@@ -299,6 +297,13 @@ def _content_type(payload: Payload | None, names: frozenset[str], skip: frozense
     if payload is None or payload.content_type is None or "content-type" in names or "content-type" in skip:
         return b""
     return encode_field("Content-Type", payload.content_type)
+
+
+def _connection(version: HttpVersion, wants_close: bool) -> bytes:
+    """P-07: 1.1 keeps connections unless told, 1.0 closes them unless told."""
+    if version == HttpVersion10:
+        return b"" if wants_close else b"Connection: keep-alive\r\n"
+    return b"Connection: close\r\n" if wants_close else b""
 
 
 def _authorization(auth: BasicAuth | None, own: frozenset[str], names: frozenset[str]) -> bytes:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from json import dumps
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
@@ -35,6 +35,7 @@ from keepwarm.pool.tcp_connector import TCPConnector
 
 _T = TypeVar("_T")
 _UNSET: Any = object()
+MOST_REDIRECTS: Final = 10
 
 
 class ClientSession:
@@ -174,9 +175,10 @@ class ClientSession:
 
     def get(self, url: Any, *, allow_redirects: bool = True, **kwargs: Any) -> RequestContext:
         """GET (C-24)."""
-        if kwargs or not allow_redirects:
+        request = self._plain_gets.get(url) if type(url) is str and allow_redirects and not kwargs else None
+        if request is None:
             return RequestContext(self._request("GET", url, allow_redirects=allow_redirects, **kwargs))
-        return RequestContext(self._get_plain(url))
+        return RequestContext(self._perform(request, self._timeout, MOST_REDIRECTS, self._raise_for_status))
 
     def post(self, url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
         """POST (C-25)."""
@@ -202,75 +204,76 @@ class ClientSession:
         """PATCH (C-30)."""
         return RequestContext(self._request("PATCH", url, data=data, **kwargs))
 
-    async def _get_plain(self, url: Any) -> ClientResponse:
-        request = self._plain_gets.get(url) if type(url) is str else None
-        if request is None:
-            return await self._request("GET", url)
-        return await self._perform(request, self._timeout, 10, self._raise_for_status)
-
     async def _request(
         self,
         method: str,
         url: Any,
         *,
-        params: Any = None,
         data: Any = None,
         json: Any = None,
         headers: Any = None,
-        skip_auto_headers: Iterable[str] | None = None,
-        cookies: Any = None,
-        auth: BasicAuth | None = None,
         allow_redirects: bool = True,
-        max_redirects: int | None = 10,
+        max_redirects: int | None = MOST_REDIRECTS,
         encoding: str = "utf-8",
-        version: Any = None,
-        compress: Any = None,
-        chunked: Any = None,
-        expect100: bool = False,
-        read_until_eof: bool = True,
         raise_for_status: bool | None = None,
         timeout: Any = _UNSET,
+        read_until_eof: bool = True,
+        **rare: Any,
     ) -> ClientResponse:
+        # What few calls give is not named here, for each name costs every call its share: see `_make_request`.
         self._usable_connector()
         limit = self._timeout if timeout is _UNSET else coerce_timeout(timeout)
         most = check_redirects(max_redirects) if allow_redirects else 0
         strict = self._raise_for_status if raise_for_status is None else bool(raise_for_status)
-        is_plain = type(url) is str and not (
-            params or skip_auto_headers or cookies or auth or version or compress or chunked or expect100
-        )
+        is_plain = read_until_eof and type(url) is str and not (rare and any(rare.values()))
         key = None
         if is_plain and (data is not None or json is not None):
             data = make_payload(data, json, encoding=encoding, json_serialize=self._options.json_serialize)
             json = None
-            key = pattern_key(method, url, headers, data) if data is not None and read_until_eof else None
+            key = pattern_key(method, url, headers, data) if data is not None else None
             if key is not None and (pattern := self._patterns.get(key)) is not None:
                 return await self._perform(pattern.with_body(data), limit, most, strict)
-        request = self._request_class(
-            method,
-            url if self._base_url is None else join_url(self._base_url, url),
-            params=params,
-            headers=headers,
-            skip_auto_headers=skip_auto_headers,
-            data=data,
-            json=json,
-            cookies=cookies,
-            encoding=encoding,
-            auth=auth,
-            version=version,
-            compress=compress,
-            chunked=chunked,
-            expect100=expect100,
-            read_until_eof=read_until_eof,
-            loop=self.loop,
-            response_class=self._response_class,
-            options=self._options,
-        )
-        if self._request_class is ClientRequest and is_plain and read_until_eof:
+        body = {"data": data, "json": json, "encoding": encoding}
+        request = self._make_request(method, url, headers=headers, read_until_eof=read_until_eof, **body, **rare)
+        if is_plain and self._request_class is ClientRequest:
             if key is not None and request.is_pattern:
                 self._patterns.put(key, request)
             elif request.payload is None and not headers and request.method == "GET":
                 self._plain_gets.put(url, request)
         return await self._perform(request, limit, most, strict)
+
+    def _make_request(
+        self,
+        method: str,
+        url: Any,
+        *,
+        params: Any = None,
+        skip_auto_headers: Iterable[str] | None = None,
+        cookies: Any = None,
+        auth: BasicAuth | None = None,
+        version: Any = None,
+        compress: Any = None,
+        chunked: Any = None,
+        expect100: bool = False,
+        **common: Any,
+    ) -> ClientRequest:
+        """From the arguments of a call, which a class of the caller's own gets one and all (B-10)."""
+        return self._request_class(
+            method,
+            url if self._base_url is None else join_url(self._base_url, url),
+            params=params,
+            skip_auto_headers=skip_auto_headers,
+            cookies=cookies,
+            auth=auth,
+            version=version,
+            compress=compress,
+            chunked=chunked,
+            expect100=expect100,
+            loop=self.loop,
+            response_class=self._response_class,
+            options=self._options,
+            **common,
+        )
 
     async def _perform(self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: bool) -> ClientResponse:
         """Send, keep the cookies, follow redirects."""
@@ -287,7 +290,7 @@ class ClientSession:
             exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)
             try:
                 response = self._response_class(request, exchange, pool)
-                if response.sets_cookies:
+                if response.head.sets_cookies:
                     target = request.target
                     values = response.headers.getall("Set-Cookie")
                     jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
