@@ -1,10 +1,18 @@
-"""decode_text: from bytes to text when nobody says how."""
+"""The charset of a media type, and from bytes to text when nobody says how."""
 
+import re
 from typing import Final
 
 from keepwarm.pool.lazy import lazy_module
 
+_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
 _detector: Final = lazy_module("charset_normalizer")
+
+
+def charset_of(content_type: str) -> str | None:
+    """The charset parameter of a media type, or None."""
+    found = _CHARSET.search(content_type)
+    return found[1] if found else None
 
 
 def decode_text(body: bytes, encoding: str | None) -> str:

@@ -11,10 +11,10 @@ from keepwarm.client.cookie_morsel import CookieMorsel
 from keepwarm.client.cookie_parse import CONTROL, parse_max_age
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.pairs import iter_pairs, text_pairs
+from keepwarm.client.text import TOKEN
 from keepwarm.pool.endpoint import normalise_host
 from keepwarm.pool.errors import InvalidURL, printable
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 6265, 4.1.1: what a value may hold as it is, bare or between quotation marks.
 _OCTETS: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _ESCAPES: Final = {code: f"\\{code:03o}" for code in (*b",;", 0x09)} | {0x22: '\\"', 0x5C: "\\\\"}
@@ -65,7 +65,7 @@ def check_name(name: object) -> str:
     """The name of a cookie: a token. Raises InvalidInput, or TypeError when it is no str."""
     if not isinstance(name, str):
         raise TypeError(f"cookies: names must be str, got {type(name).__name__}")
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise InvalidInput(
             f"cookies: the name '{printable(name)}' is not a token (RFC 9110, 5.6.2: letters, digits and "
             "!#$%&'*+-.^_`|~)",

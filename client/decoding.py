@@ -158,23 +158,6 @@ class Decoder:
         return b""
 
 
-def decoder_for(
-    values: Iterable[str],
-    *,
-    has_body: bool,
-    max_size: int | None = None,
-    endpoint: Endpoint | None = None,
-    reused: bool | None = None,
-) -> Decoder | None:
-    """A Decoder for a body with the Content-Encoding fields `values`; None if there is nothing to decode.
-
-    That is so without a body (HEAD, 204, 304 or a length of 0: `has_body` is false), for identity, and for a coding
-    that is not known here. Raises ClientProtocolError for more than 5 codings.
-    """
-    codings = parse_codings(values) if has_body else ()
-    return Decoder(codings, max_size=max_size, endpoint=endpoint, reused=reused) if codings else None
-
-
 def decode_all(
     body: bytes,
     codings: Sequence[str],

@@ -5,9 +5,9 @@ from typing import Final
 from urllib.parse import quote
 
 from keepwarm.client.errors import InvalidInput
+from keepwarm.client.text import TOKEN
 from keepwarm.pool.errors import printable
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # RFC 8187, 3.2.1, less what quote() never touches.
 _ATTRIBUTE: Final = "!#$&+-.^_`|~"
@@ -27,7 +27,7 @@ def content_disposition(
     Raises InvalidInput for other control characters, for text that UTF-8 cannot express, for a `disposition` that is
     no token and for `extended` with form-data; TypeError for what is not a str. Each names its argument.
     """
-    if not isinstance(disposition, str) or not _TOKEN.fullmatch(disposition):
+    if not isinstance(disposition, str) or not TOKEN.fullmatch(disposition):
         raise InvalidInput(f"disposition must be a token, got {disposition!r}", argument="disposition")
     value = disposition
     if name is not None:

@@ -36,19 +36,12 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDictProxy, MultiDictProxy
 
-from keepwarm.pool.errors import ClientError, ClientTimeoutError, printable
+from keepwarm.pool.errors import ClientError, ClientTimeoutError, printable, rebuild_error
 
 if TYPE_CHECKING:
     from keepwarm.pool.endpoint import Endpoint
 
     Headers = Mapping[str, str]
-
-
-def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
 
 
 class InvalidInput(ClientError, ValueError):
@@ -108,7 +101,7 @@ class HttpProcessingError(Exception):
         Exception.__init__(self, f"{self.code}, message='{message}'")
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _rebuild, (type(self), self.args, dict(self.__dict__))
+        return rebuild_error, (type(self), self.args, dict(self.__dict__))
 
 
 class WSServerHandshakeError(HttpProcessingError):
@@ -205,7 +198,7 @@ class LineLimitExceededParserError(ParserError):
         self.limit = limit
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _rebuild, (type(self), self.args, dict(self.__dict__))
+        return rebuild_error, (type(self), self.args, dict(self.__dict__))
 
 
 class ClientHttpProcessingError(ClientError):
@@ -309,4 +302,4 @@ class TooManyRedirects(ClientResponseError):
         self.urls = tuple(urls)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _rebuild, (type(self), self.args, {**self.__dict__, "history": ()})
+        return rebuild_error, (type(self), self.args, {**self.__dict__, "history": ()})

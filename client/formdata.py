@@ -5,12 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from keepwarm.client.charset import charset_of
 from keepwarm.client.disposition import content_disposition
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.file_payload import OCTET_STREAM, guess_filename, type_of_name
 from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.pairs import text_pairs
-from keepwarm.client.raw_payload import charset_of, is_file, raw_payload
+from keepwarm.client.raw_payload import is_file, raw_payload
 from keepwarm.client.source import BytesPayload, Payload
 from keepwarm.client.text import encode_text
 from keepwarm.client.transfer_encoding import check_coding

@@ -13,10 +13,10 @@ from typing import Final
 
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.pairs import iter_pairs
+from keepwarm.client.text import TOKEN
 from keepwarm.pool.errors import printable
 from keepwarm.pool.version import __version__
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ILLEGAL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%\-]+)(?::[0-9]{1,5})?", re.ASCII)
 
@@ -34,7 +34,7 @@ def _checked(name: object, value: object) -> tuple[str, str]:
         name = name.decode("utf-8", "surrogateescape")
     elif not isinstance(name, str):
         raise TypeError(f"headers: a name must be str or bytes, got {type(name).__name__}")
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise InvalidInput(
             f"headers: the name '{printable(name)}' is not a token (RFC 9110, 5.6.2: letters, digits and "
             "!#$%&'*+-.^_`|~)",

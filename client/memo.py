@@ -40,6 +40,7 @@ class Memo(Generic[K, V]):
         self._young[key] = value
 
     def clear(self) -> None:
+        """Forget everything."""
         self._young = {}
         self._old = {}
 

@@ -1,9 +1,9 @@
 """Request methods (RFC 9110, 9)."""
 
-import re
 from typing import Final
 
 from keepwarm.client.errors import InvalidInput
+from keepwarm.client.text import TOKEN
 from keepwarm.pool.errors import printable
 
 # RFC 9110, 9.2.2. CONNECT is not here: a tunnel is made by ProxyConnector.
@@ -13,7 +13,6 @@ IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT",
 BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 _KNOWN: Final = {m: m for m in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")}
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def check_method(method: object) -> str:
@@ -28,7 +27,7 @@ def check_method(method: object) -> str:
             return known
     if not isinstance(method, str):
         raise InvalidInput(f"method must be a str, got {type(method).__name__}", argument="method")
-    if not _TOKEN.fullmatch(method):
+    if not TOKEN.fullmatch(method):
         raise InvalidInput(f"method must be a token (RFC 9110, 9.1), got '{printable(method)}'", argument="method")
     upper = str.upper(method)
     if upper == "CONNECT":

@@ -1,22 +1,20 @@
 """MultipartWriter: a multipart body, part by part (SURFACE C-10, P-19; RFC 2046, 5.1)."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from json import dumps
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from keepwarm.client.body_part import BodyPartWriter
 from keepwarm.client.boundary import Boundary
+from keepwarm.client.charset import charset_of
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.file_payload import guess_filename
 from keepwarm.client.multipart_payload import join_parts
 from keepwarm.client.pairs import iter_pairs
-from keepwarm.client.raw_payload import charset_of, is_file, raw_payload
+from keepwarm.client.raw_payload import is_file, raw_payload
 from keepwarm.client.source import BytesPayload, Payload
-from keepwarm.client.text import encode_text
+from keepwarm.client.text import TOKEN, encode_text
 from keepwarm.client.urlencoded import FORM, encode_form
-
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class MultipartWriter:
@@ -38,7 +36,7 @@ class MultipartWriter:
     __slots__ = ("_boundary", "_parts", "_subtype")
 
     def __init__(self, subtype: str = "mixed", boundary: str | None = None) -> None:
-        if not isinstance(subtype, str) or not _TOKEN.fullmatch(subtype):
+        if not isinstance(subtype, str) or not TOKEN.fullmatch(subtype):
             raise InvalidInput(f"subtype must be a token, as 'mixed' is, got {subtype!r}", argument="subtype")
         self._subtype = subtype
         self._boundary = Boundary(boundary)

@@ -1,17 +1,14 @@
 """raw_payload: bodies that are no form: bytes, text, files, iterables (SURFACE C-08 to C-10)."""
 
 import inspect
-import re
 from collections.abc import AsyncIterable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from keepwarm.client.body import StreamReader
 from keepwarm.client.file_payload import OCTET_STREAM, FilePayload
 from keepwarm.client.source import Bytes, BytesPayload, Payload
 from keepwarm.client.stream_payload import StreamPayload, piece_bytes
 from keepwarm.client.text import encode_text
-
-_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
 
 
 def raw_payload(data: Any, encoding: str = "utf-8", argument: str = "data") -> Payload:
@@ -59,12 +56,6 @@ def memory_bytes(data: object) -> Bytes | None:
         # What can change is copied, and so is a view that does not count in bytes.
         return data if data.readonly and data.contiguous and data.format == "B" and data.ndim == 1 else data.tobytes()
     return None
-
-
-def charset_of(content_type: str) -> str | None:
-    """The charset parameter of a media type, or None."""
-    found = _CHARSET.search(content_type)
-    return found[1] if found else None
 
 
 def _refusal(data: object, argument: str) -> str:

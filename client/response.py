@@ -1,7 +1,6 @@
 """ClientResponse: status, headers and body of one answer."""
 
 import json as json_module
-import re
 from collections.abc import Awaitable, Callable, Generator
 from http.cookies import SimpleCookie
 from typing import Any, Final, Self
@@ -9,7 +8,7 @@ from typing import Any, Final, Self
 from multidict import CIMultiDictProxy
 
 from keepwarm.client.body import EmptyStreamReader, StreamReader
-from keepwarm.client.charset import decode_text
+from keepwarm.client.charset import charset_of, decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
@@ -23,8 +22,6 @@ from keepwarm.client.version import HttpVersion
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.errors import printable
 from keepwarm.pool.pool import Pool
-
-_CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
 
 
 class Released:
@@ -132,8 +129,7 @@ class ClientResponse:
     @property
     def charset(self) -> str | None:
         """The charset parameter of Content-Type, or None."""
-        found = _CHARSET.search(self.headers.get("Content-Type", ""))
-        return found[1] if found else None
+        return charset_of(self.headers.get("Content-Type", ""))
 
     @property
     def cookies(self) -> "SimpleCookie":

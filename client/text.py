@@ -1,6 +1,12 @@
-"""encode_text: from text to bytes, with errors that name the argument."""
+"""Text of the caller: what a token is, and from text to bytes, with errors that name the argument."""
+
+import re
+from typing import Final
 
 from keepwarm.client.errors import InvalidInput
+
+# RFC 9110, 5.6.2: what methods, field names, cookie names and the like are made of.
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def encode_text(text: str, encoding: str, argument: str) -> bytes:

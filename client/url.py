@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 import yarl
 
 from keepwarm.client.auth import BasicAuth
+from keepwarm.client.memo import Memo
 from keepwarm.client.pairs import text_pairs
 from keepwarm.pool.endpoint import DEFAULT_PORTS, Endpoint, make_endpoint
 from keepwarm.pool.errors import InvalidURL, printable
@@ -221,39 +222,10 @@ def join_url(base: str, url: object) -> str:
     return urljoin(base, str(url))
 
 
-class TargetCache:
-    """From URL text to Target: O(1), and a hit writes nothing.
+class TargetCache(Memo[str, Target]):
+    """From URL text to Target."""
 
-    A plain LRU moves an entry at each hit, which costs more than the lookup. Here entries live in two dicts. New ones
-    go into the young one; when that is full it becomes the old one, and the old one is dropped. A hit in the old dict
-    copies the entry to the young one. So what is used at all survives each change of generation, what is not used
-    is gone after two, and a hit in the young dict is one dict lookup. At most `maxsize` entries are held.
-    """
-
-    __slots__ = ("_half", "_old", "_young")
-
-    def __init__(self, maxsize: int = 1024) -> None:
-        if maxsize < 2:
-            raise ValueError(f"maxsize must be at least 2, got {maxsize!r}")
-        self._half = maxsize // 2
-        self._young: dict[str, Target] = {}
-        self._old: dict[str, Target] = {}
-
-    def get(self, url: str) -> Target | None:
-        """The target of this very text, if it is known."""
-        target = self._young.get(url)
-        if target is None:
-            target = self._old.get(url)
-            if target is not None:
-                self.put(url, target)
-        return target
-
-    def put(self, url: str, target: Target) -> None:
-        """Remember the target of this text."""
-        if len(self._young) >= self._half and url not in self._young:
-            self._old = self._young
-            self._young = {}
-        self._young[url] = target
+    __slots__ = ()
 
     def resolve(self, url: str | yarl.URL, params: object = None) -> Target:
         """What :func:`parse_target` says, from the cache where `url` is plain text without `params`."""
@@ -265,10 +237,3 @@ class TargetCache:
             if len(url) <= CACHED_URL_LIMIT:
                 self.put(url, target)
         return target
-
-    def clear(self) -> None:
-        self._young = {}
-        self._old = {}
-
-    def __len__(self) -> int:
-        return len(self._young | self._old)

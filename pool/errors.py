@@ -35,7 +35,8 @@ def printable(data: bytes | str, limit: int = PRINTABLE_LIMIT) -> str:
     return escaped if len(escaped) <= limit and len(data) <= limit else escaped[:limit] + "..."
 
 
-def _rebuild(cls: type["ClientError"], args: tuple[Any, ...], state: dict[str, Any]) -> "ClientError":
+def rebuild_error(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """The error that was pickled, made without its constructor: what that takes is not in `args`."""
     error = cls.__new__(cls, *args)
     error.args = args
     if isinstance(error, OSError):
@@ -67,7 +68,7 @@ class ClientError(Exception):
             self.reused = reused
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _rebuild, (type(self), self.args, dict(self.__dict__))
+        return rebuild_error, (type(self), self.args, dict(self.__dict__))
 
 
 class ClientConnectionError(ClientError):
