@@ -155,22 +155,21 @@ class ClientRequest:
 
     # Others like it
 
-    @property
-    def is_pattern(self) -> bool:
-        """Whether `with_body` may be used: nothing in the head depends on what the body is."""
-        payload = self.payload
-        return (
-            payload is not None
-            and payload.body is not None
-            # A form's boundary is seldom the same twice.
-            and not (payload.content_type or "").startswith("multipart/")
-            and bool(self.framing.lines)
-            and not self.framing.chunked
-            and not self.expects_continue
-        )
+    def pattern(self) -> Self | None:
+        """What `with_body` may be called on: this request without its body, which it would keep alive. None where
+        something in the head depends on what the body is."""
+        payload, framing = self.payload, self.framing
+        if payload is None or payload.body is None or self.expects_continue:
+            return None
+        # A form's boundary is seldom the same twice.
+        if framing.chunked or not framing.lines or (payload.content_type or "").startswith("multipart/"):
+            return None
+        pattern = self._copy()
+        pattern.payload = None
+        return pattern
 
     def with_body(self, payload: Payload) -> Self:
-        """The same request with another body of the same kind: in memory, with a length, of the same content type.
+        """What this pattern makes of a body of its kind: in memory, with a length, of the same content type.
 
         What makes most calls cheap: names, values, target and credentials were checked and encoded once.
         """

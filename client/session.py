@@ -25,7 +25,7 @@ from keepwarm.client.request import ClientRequest, check_auth
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.sending import send
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
-from keepwarm.client.url import TargetCache, join_url, parse_target
+from keepwarm.client.url import CACHED_URL_LIMIT, TargetCache, join_url, parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.connector import BaseConnector, Closing
@@ -235,9 +235,10 @@ class ClientSession:
                 return await self._perform(pattern.with_body(data), limit, most, strict)
         body = {"data": data, "json": json, "encoding": encoding}
         request = self._make_request(method, url, headers=headers, read_until_eof=read_until_eof, **body, **rare)
-        if is_plain and self._request_class is ClientRequest:
-            if key is not None and request.is_pattern:
-                self._patterns.put(key, request)
+        if is_plain and self._request_class is ClientRequest and len(url) <= CACHED_URL_LIMIT:
+            if key is not None:
+                if (pattern := request.pattern()) is not None:
+                    self._patterns.put(key, pattern)
             elif request.payload is None and not headers and request.method == "GET":
                 self._plain_gets.put(url, request)
         return await self._perform(request, limit, most, strict)

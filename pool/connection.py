@@ -38,6 +38,7 @@ class Connection:
 
     @property
     def endpoint(self) -> "Endpoint":
+        """Where the connection leads to: host, port, and whether TLS is spoken; after the lease, too."""
         return self._endpoint
 
     @property

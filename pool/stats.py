@@ -34,6 +34,7 @@ class EndpointStats:
 
     @classmethod
     def of(cls, home: EndpointPool) -> Self:
+        """The numbers of one endpoint at this moment."""
         return cls(
             open=home.open,
             idle=len(home.idle),
@@ -52,6 +53,7 @@ class EndpointStats:
 
     @classmethod
     def sum(cls, many: "Iterable[EndpointStats]") -> Self:
+        """The numbers of several endpoints, added up."""
         numbers: Counter[str] = Counter()
         retired: Counter[str] = Counter()
         for one in many:

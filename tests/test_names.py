@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import tomllib
 from importlib.resources import files
+from types import FunctionType
 
 import pytest
 
@@ -34,6 +35,20 @@ def test_a_public_function_or_class_says_what_it_does(name: str) -> None:
     if inspect.isclass(thing) or inspect.isroutine(thing):
         # Not inspect.getdoc(): that would take the docstring of a base class for its own.
         assert (thing.__doc__ or "").strip(), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", [name for name in keepwarm.__all__ if inspect.isclass(getattr(keepwarm, name))])
+def test_a_public_method_or_property_says_what_it_does(name: str) -> None:
+    """One that overrides another may leave the words to that one."""
+    cls = getattr(keepwarm, name)
+    members = {
+        member: getattr(cls, member)
+        for kind in cls.__mro__
+        if kind.__module__.startswith("keepwarm.")
+        for member, value in vars(kind).items()
+        if not member.startswith("_") and isinstance(value, (property, classmethod, staticmethod, FunctionType))
+    }
+    assert [member for member, value in members.items() if not inspect.getdoc(value)] == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

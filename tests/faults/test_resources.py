@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import socket
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import keepwarm.client
 import keepwarm.pool
 from keepwarm.client.h1_channel import H1Channel
 from keepwarm.client.session import ClientSession
+from keepwarm.client.url import parse_target
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.endpoint_pool import EndpointPool
@@ -281,3 +283,18 @@ async def test_the_cost_of_idle_connections(clock: FakeClock) -> None:
         each = taken / numbers(calls).idle
         assert 100 < each <= MOST_PER_IDLE
         assert clock.timers == 1
+
+
+async def test_what_was_sent_is_not_kept(clock: FakeClock) -> None:
+    """What a session remembers of a request, to make the next one cheap, is neither its body nor a giant URL."""
+    body, giant = bytes(100_000), "http://host.test/" + "x" * 100_000
+    parse_target(giant)  # yarl remembers the last few on its own account
+    held = sys.getrefcount(body), sys.getrefcount(giant)
+    async with ClientSession(connector=FakeConnector()) as calls:
+        for _ in range(2):
+            async with calls.post("http://host.test/", data=body) as response:
+                await response.read()
+            await visit(calls, giant)
+        del response
+        gc.collect()
+        assert (sys.getrefcount(body), sys.getrefcount(giant)) == held
