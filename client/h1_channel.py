@@ -124,14 +124,17 @@ class H1Channel(Channel):
             self.idle_hint = head.idle_hint
         if head.uses_left is not None:
             self.uses_left = head.uses_left
+        upload = exchange.upload
+        refused = upload is not None and (head.status >= 300 or upload.is_held)
+        if refused:
+            # A final answer that is no success: the peer does not want the rest (FAULTS F16, F17). Even a body that is
+            # all on its way was not read, more often than not, and many a server closes the connection over that.
+            self.retiring = self.retiring or "protocol"
         if parser.complete:
             exchange.body = parser.body
             self._finish(exchange)
         else:
-            upload = exchange.upload
-            if upload is not None and (head.status >= 300 or upload.is_held):
-                # A final answer that is no success: the peer does not want the rest (FAULTS F16, F17).
-                self.retiring = self.retiring or "protocol"
+            if upload is not None and refused:
                 upload.stop()
             stream = exchange.stream = StreamReader(
                 self.loop, low=LOW_WATER, high=HIGH_WATER, pause=self._pause, resume=self._resume
@@ -169,7 +172,7 @@ class H1Channel(Channel):
             elif not parser.keep_alive or exchange.request.wants_close:
                 self.retiring = "hint"
         if owner is not None and self.state == states.LEASED:
-            if exchange.upload is not None and not exchange.upload.done:
+            if exchange.upload is not None and (not exchange.upload.done or self.retiring == "protocol"):
                 # The peer may never read what is left of the body, so there is nothing to be polite about.
                 owner.close_channel(self, self.retiring or "protocol", politely=False)
             else:

@@ -9,7 +9,8 @@ import pytest
 from keepwarm.client.errors import ClientPayloadError
 from tests.support.calling import PLAIN_AND_TLS, Conserved, serve
 from tests.support.http1 import response
-from tests.support.server import Peer
+from tests.support.leaks import turns
+from tests.support.server import Peer, answer_all, answering
 from tests.support.sites import at, caller, moved, pages
 
 pytestmark = pytest.mark.asyncio
@@ -138,3 +139,44 @@ async def test_a_generator_that_was_not_begun_can_go_along() -> None:
             assert await resp.read() == b"done"
         assert second.requests[0].body == b"only once"
         assert second.requests[0].header("Expect") == "100-continue"
+
+
+@PLAIN_AND_TLS
+@pytest.mark.fault("F16", "C07")
+async def test_a_server_that_redirects_and_hangs_up_on_the_body(tls: bool) -> None:
+    """It promises to keep the connection, reads nothing of a large body, and closes: the next hop, a POST that must not
+    be repeated, does not go that way."""
+
+    async def hasty(peer: Peer) -> None:
+        await peer.head()
+        peer.send(moved("/to", 307))
+        await peer.flush()
+        await turns(4)
+        peer.close()
+
+    for _ in range(10):
+        async with serve(hasty, answer_all, tls=tls) as server, caller() as calls:
+            watch = Conserved(calls, server)
+            async with calls.post(at(server, "/from"), data=io.BytesIO(Files.CONTENT)) as resp:
+                assert (resp.status, resp.headers["X-Nonce"]) == (200, "/to")
+            assert server.connections[1].requests[0].body == Files.CONTENT
+            await watch.healthy()
+
+
+@PLAIN_AND_TLS
+@pytest.mark.fault("F16")
+@pytest.mark.parametrize(
+    ("status", "size", "connections"),
+    [("200 OK", 200_000, 1), ("404 Not Found", 100, 1), ("404 Not Found", 200_000, 2), ("503 Busy", 200_000, 2)],
+)
+async def test_a_large_body_that_was_turned_down(tls: bool, status: str, size: int, connections: int) -> None:
+    """An answer that is no success to a body that went in pieces: its connection is not used again."""
+    script = answering(lambda request: response(status if request.body else "200 OK"))
+    async with serve(script, tls=tls) as server, caller() as calls:
+        watch = Conserved(calls, server)
+        async with calls.post(at(server, "/x"), data=bytes(size)) as resp:
+            assert resp.status == int(status[:3])
+        async with calls.get(at(server, "/next")) as resp:
+            assert resp.status == 200
+        assert server.accepted == connections
+        await watch.settled(idle=1)
