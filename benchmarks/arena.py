@@ -15,7 +15,8 @@ from benchmarks.results import ScenarioResult
 from benchmarks.scenarios import Calls, Idle, Imports
 from benchmarks.servers import Addresses
 
-# A round's calls are fitted to this many seconds, from the rate of a first round that does not count.
+# A round's calls are fitted to `Plan.round_seconds`, from the rate of a first round that does not count; between these
+# limits and the scenario's own.
 LEAST_CALLS = 50
 TRIAL_CALLS = 100
 WARM_SHARE = 10
@@ -52,7 +53,7 @@ def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
         url=addresses.url(scenario.path, scenario.tls),
         at_once=scenario.at_once,
         expect=scenario.expect,
-        post=scenario.post,
+        kind=scenario.kind,
         keepalive=scenario.keepalive,
         ca_file=addresses.ca_file if scenario.tls else None,
         fast_tls=client.endswith("-fast-tls"),
@@ -87,14 +88,16 @@ async def drop(name: str, children: dict[str, Child], result: ScenarioResult, er
 
 async def fit(scenario: Calls, children: dict[str, Child], result: ScenarioResult, plan: Plan) -> dict[str, int]:
     """How many calls a round has for each client: what it makes in `round_seconds`, at most `scenario.calls`."""
+    most = scenario.calls
+    least = min(LEAST_CALLS, most)
     counts: dict[str, int] = {}
     for name in list(children):
         try:
-            trial = await children[name].ask(calls=TRIAL_CALLS, warm=scenario.at_once)
+            trial = await children[name].ask(calls=min(TRIAL_CALLS, most), warm=scenario.at_once)
         except ChildError as exc:
             await drop(name, children, result, exc)
             continue
-        counts[name] = max(LEAST_CALLS, min(scenario.calls, int(trial["rate"] * plan.round_seconds)))
+        counts[name] = max(least, min(most, int(trial["rate"] * plan.round_seconds)))
     return counts
 
 

@@ -2,12 +2,25 @@
 
 import json
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from typing import Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 BODY_SIZE = 1024
 BODY = b'{"pad":"' + b"x" * (BODY_SIZE - 10) + b'"}'
+
+PIECE: Final = b"x" * 65536
+PIECES: Final = 160
+
+# "post" sends BODY, "upload" PIECES times PIECE.
+Kind = Literal["get", "post", "upload"]
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    """The body of an upload: 10 MiB, of which nobody is told the length."""
+    for _ in range(PIECES):
+        yield PIECE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,7 @@ class Job:
     url: str
     at_once: int
     expect: int
-    post: bool = False
+    kind: Kind = "get"
     keepalive: bool = True
     ca_file: str | None = None
     fast_tls: bool = False

@@ -26,7 +26,9 @@ PROMISES = (
     Promise("get", "keepwarm", "pyreqwest", 2 / 3),
     Promise("get-tls", "keepwarm-fast-tls", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "pyreqwest", 2 / 3),
+    Promise("post", "keepwarm", "aiohttp", 1 / 4),
     Promise("download", "keepwarm", "floor", 1.3),
+    Promise("upload", "keepwarm", "floor", 1.3),
     Promise("import", "keepwarm", "aiohttp", 0.6),
     Promise("idle", "keepwarm", None, 8.0),
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from benchmarks.job import Kind
 from benchmarks.server import JSON_SIZE, MIB
 
 TCP_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx", "pyreqwest")
@@ -21,7 +22,7 @@ class Calls:
     at_once: int
     clients: tuple[str, ...] = TCP_CLIENTS
     tls: bool = False
-    post: bool = False
+    kind: Kind = "get"
     keepalive: bool = True
     calls: int = 4000
     unit: str = "CPU µs per call"
@@ -55,8 +56,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     Calls("get-1", "warm GET, 150-byte JSON, TCP, 1 at a time", "/json", JSON_SIZE, 1),
     Calls("get-tls", "warm GET, 150-byte JSON, TLS, 32 at a time", "/json", JSON_SIZE, 32, TLS_CLIENTS, tls=True),
     Calls("get-tls-1", "warm GET, 150-byte JSON, TLS, 1 at a time", "/json", JSON_SIZE, 1, TLS_CLIENTS, tls=True),
-    Calls("post", "warm POST, 1 KiB JSON, TCP, 32 at a time", "/post", JSON_SIZE, 32, post=True),
+    Calls("post", "warm POST, 1 KiB JSON, TCP, 32 at a time", "/post", JSON_SIZE, 32, kind="post"),
     Calls("download", "download of 1 MiB, TCP, 4 at a time", "/mib", MIB, 4, calls=400),
+    Calls("upload", "upload of 10 MiB in chunks, TCP, 4 at a time", "/upload", JSON_SIZE, 4, kind="upload", calls=24),
     Calls(
         "fresh", "GET on a new connection each, TCP, 8 at a time", "/json", JSON_SIZE, 8, keepalive=False, calls=1000
     ),

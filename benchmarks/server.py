@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import uvloop
+from httptools import HttpRequestParser
 
 JSON_SIZE = 150
 JSON_BODY = b'{"id":12345,"name":"warm","tags":["a","b"],"pad":"'.ljust(JSON_SIZE - 2, b"x") + b'"}'
@@ -31,6 +32,7 @@ def answer(body: bytes, content_type: str) -> bytes:
 ANSWERS = {
     b"/json": answer(JSON_BODY, "application/json"),
     b"/post": answer(JSON_BODY, "application/json"),
+    b"/upload": answer(JSON_BODY, "application/json"),
     b"/mib": answer(b"\0" * MIB, "application/octet-stream"),
 }
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
@@ -51,37 +53,33 @@ class Hall:
 
 
 class ServerProtocol(asyncio.Protocol):
+    """Answers a request when all of it was read. Bodies are thrown away as they come."""
+
     def __init__(self, hall: Hall) -> None:
         self._hall = hall
-        self._buffer = b""
+        self._parser = HttpRequestParser(self)
+        self._path = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while True:
-            head, blank, rest = self._buffer.partition(b"\r\n\r\n")
-            length = content_length(head)
-            if not blank or len(rest) < length:
-                return
-            self._buffer = rest[length:]
-            self._respond(head)
+        self._parser.feed_data(data)
 
-    def _respond(self, head: bytes) -> None:
-        path = head.split(b" ", 2)[1]
-        if path.startswith(b"/hold/"):
-            self._hall.enter(self._transport, int(path[6:]))
+    def on_message_begin(self) -> None:
+        self._path = b""
+
+    def on_url(self, part: bytes) -> None:
+        self._path += part
+
+    def on_message_complete(self) -> None:
+        if self._path.startswith(b"/hold/"):
+            self._hall.enter(self._transport, int(self._path[6:]))
             return
-        self._transport.write(ANSWERS.get(path, NOT_FOUND))
-        if b"\r\nconnection: close" in head.lower():
+        self._transport.write(ANSWERS.get(self._path, NOT_FOUND))
+        if not self._parser.should_keep_alive():
             self._transport.close()
-
-
-def content_length(head: bytes) -> int:
-    _, name, value = head.lower().partition(b"\r\ncontent-length:")
-    return int(value.split(b"\r\n", 1)[0]) if name else 0
 
 
 def allow_descriptors() -> None:

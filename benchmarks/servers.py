@@ -29,6 +29,16 @@ NGINX_HTTP = """
         listen LISTEN_TLS ssl backlog=4096;
         location = /json { return 200 'JSON_BODY'; }
         location = /post { return 200 'JSON_BODY'; }
+        # `return` would answer before the body is there. A proxy reads it all first; here it sends none of it on.
+        location = /upload {
+            client_max_body_size 0;
+            client_body_buffer_size 16m;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header Transfer-Encoding "";
+            proxy_method GET;
+            proxy_pass http://LISTEN_TCP/json;
+        }
         location = /mib { root {directory}; default_type application/octet-stream; }
     }
 """

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say: the arithmetic, the verdicts, and one small run from end to end."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import pytest
 
 from benchmarks.arena import turns
 from benchmarks.clients import CLIENTS
+from benchmarks.clients.floor import CHUNK, LAST_CHUNK, FloorConnection
+from benchmarks.job import BODY, BODY_SIZE, PIECE, PIECES, pieces
 from benchmarks.measure import Spread, percentile, ratio
 from benchmarks.promises import PROMISES, Promise
 from benchmarks.results import ScenarioResult, judge
 from benchmarks.scenarios import BY_NAME
-from benchmarks.server import ANSWERS, JSON_BODY, JSON_SIZE, content_length
+from benchmarks.server import ANSWERS, JSON_BODY, JSON_SIZE, MIB, Hall, ServerProtocol
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_SECONDS = 50.0
@@ -83,12 +86,84 @@ def test_the_bundled_server_serves_what_the_scenarios_expect() -> None:
     assert json.loads(JSON_BODY)["id"] == 12345
     for answer in ANSWERS.values():
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert content_length(head) == len(body)
+        assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+
+
+class ScriptedTransport(asyncio.Transport):
+    """Keeps what is written, and says stop after every third chunk."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.writes: list[object] = []
+        self.is_closed = False
+
+    def write(self, data: object) -> None:
+        self.writes.append(data)
+
+    def writelines(self, list_of_data: object) -> None:
+        self.writes.append(list_of_data)
+        if self.writes.count(CHUNK) % 3 == 0:
+            self.protocol.pause_writing()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_the_floor_of_an_upload_keeps_to_flow_control() -> None:
+    """It writes while the transport takes more, goes on when told, and sends what the others send."""
+    loop = asyncio.new_event_loop()
+    try:
+        connection = FloorConnection(loop)
+        transport = ScriptedTransport(connection)
+        connection.connection_made(transport)
+        answer = connection.upload(b"head")
+        assert transport.writes == [b"head", CHUNK, CHUNK, CHUNK]
+        rounds = 1
+        while LAST_CHUNK not in transport.writes:
+            connection.resume_writing()
+            rounds += 1
+        connection.resume_writing()
+        assert transport.writes == [b"head", *[CHUNK] * PIECES, LAST_CHUNK]
+        assert rounds == -(-PIECES // 3)
+        connection.data_received(ANSWERS[b"/upload"])
+        assert answer.result() == JSON_BODY
+    finally:
+        loop.close()
+
+
+async def size_of_pieces() -> int:
+    return sum([len(piece) async for piece in pieces()])
+
+
+def test_the_bodies_have_the_sizes_that_the_titles_say() -> None:
+    """1 KiB of JSON for post, 10 MiB for upload, from the generator as from the floor."""
+    assert len(BODY) == BODY_SIZE == 1024
+    assert json.loads(BODY)
+    assert asyncio.run(size_of_pieces()) == len(PIECE) * PIECES == 10 * MIB
+
+
+def test_the_bundled_server_answers_when_all_was_read_and_keeps_the_connection() -> None:
+    """Not before the last chunk; and the next request on the connection is answered too."""
+    server = ServerProtocol(Hall())
+    transport = ScriptedTransport(server)
+    server.connection_made(transport)
+    head = b"POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for turn in range(2):
+        for data in (head, *CHUNK, *CHUNK):
+            server.data_received(data)
+        assert len(transport.writes) == turn
+        server.data_received(LAST_CHUNK)
+        assert transport.writes == [ANSWERS[b"/upload"]] * (turn + 1)
+    assert not transport.is_closed
+    server.data_received(b"GET /json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert transport.writes[2:] == [ANSWERS[b"/json"]]
+    assert transport.is_closed
 
 
 @pytest.mark.parametrize(
     ("scenario", "clients"),
-    [("get", ["floor", "keepwarm"]), ("get-tls", ["floor", "keepwarm"]), ("fresh", ["floor", "keepwarm"])],
+    [(scenario, ["floor", "keepwarm"]) for scenario in ("get", "get-tls", "post", "upload", "fresh")],
 )
 def test_a_small_run(tmp_path: Path, scenario: str, clients: list[str]) -> None:
     """One round against the bundled server: figures for each client, kept as JSON."""

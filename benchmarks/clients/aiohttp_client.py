@@ -1,8 +1,10 @@
 """aiohttp on uvloop, with its default options."""
 
+from collections.abc import Callable
+
 import aiohttp
 
-from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, Kind, pieces, unexpected
 
 
 class Aiohttp:
@@ -28,17 +30,30 @@ class Aiohttp:
                 raise unexpected(response.status, self._url)
             return await response.read()
 
+    async def upload(self) -> bytes:
+        async with self._session.post(self._url, data=pieces()) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
     async def close(self) -> None:
         await self._session.close()
-
-
-class AiohttpPost(Aiohttp):
-    call = Aiohttp.post
 
 
 class AiohttpGet(Aiohttp):
     call = Aiohttp.get
 
 
+class AiohttpPost(Aiohttp):
+    call = Aiohttp.post
+
+
+class AiohttpUpload(Aiohttp):
+    call = Aiohttp.upload
+
+
+KINDS: dict[Kind, Callable[[Job], Client]] = {"get": AiohttpGet, "post": AiohttpPost, "upload": AiohttpUpload}
+
+
 async def open_client(job: Job) -> Client:
-    return AiohttpPost(job) if job.post else AiohttpGet(job)
+    return KINDS[job.kind](job)

@@ -3,6 +3,9 @@
 A fixed pool of bare protocol objects. A call is one write of bytes prepared beforehand and one future. The answer goes
 through httptools; the headers are kept as a list of pairs, the body as a list of pieces that are joined once. There are
 no time limits, no look at the headers, no check of a connection before it is used: no real client may be so careless.
+
+An upload is the same pieces that the others get from a generator, without the generator and without a task: each is
+handed to the transport with the frame of its chunk, uncopied, until the transport says stop, and again when it says go.
 """
 
 import asyncio
@@ -13,14 +16,17 @@ from urllib.parse import urlsplit
 
 from httptools import HttpResponseParser
 
-from benchmarks.job import BODY, Client, Job, unexpected
+from benchmarks.job import BODY, PIECE, PIECES, Client, Job, unexpected
 from benchmarks.optional import optional_import
 
 aiofastnet: Any = optional_import("aiofastnet")
 
+CHUNK = (b"%x\r\n" % len(PIECE), PIECE, b"\r\n")
+LAST_CHUNK = b"0\r\n\r\n"
+
 
 class FloorConnection(asyncio.Protocol):
-    __slots__ = ("_body", "_headers", "_loop", "_parser", "_transport", "_waiter")
+    __slots__ = ("_body", "_headers", "_is_paused", "_left", "_loop", "_parser", "_transport", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -29,12 +35,36 @@ class FloorConnection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._waiter: asyncio.Future[bytes] | None = None
+        self._left = 0
+        self._is_paused = False
 
     def exchange(self, request: bytes) -> asyncio.Future[bytes]:
         """Send the request; the future is the body."""
         self._waiter = waiter = self._loop.create_future()
         self._transport.write(request)
         return waiter
+
+    def upload(self, head: bytes) -> asyncio.Future[bytes]:
+        """Send the head and the pieces; the future is the body of the answer."""
+        waiter = self.exchange(head)
+        self._left = PIECES
+        self._send_pieces()
+        return waiter
+
+    def _send_pieces(self) -> None:
+        transport = self._transport
+        while self._left and not self._is_paused:
+            self._left -= 1
+            transport.writelines(CHUNK)
+            if not self._left:
+                transport.write(LAST_CHUNK)
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._send_pieces()
 
     def close(self) -> None:
         self._transport.close()
@@ -78,6 +108,7 @@ class Floor:
         parts = urlsplit(job.url)
         assert parts.hostname is not None and parts.port is not None
         self._keepalive = job.keepalive
+        self._send = FloorConnection.upload if job.kind == "upload" else FloorConnection.exchange
         self._idle: list[FloorConnection] = []
         self._request = encode(job, parts.netloc, parts.path)
         loop = asyncio.get_running_loop()
@@ -91,7 +122,7 @@ class Floor:
             connection = idle.pop()
         else:
             _, connection = await self._create()
-        body = await connection.exchange(self._request)
+        body = await self._send(connection, self._request)
         if self._keepalive:
             idle.append(connection)
         else:
@@ -103,13 +134,19 @@ class Floor:
             self._idle.pop().close()
 
 
+FRAMING = {
+    "get": b"",
+    "post": b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY),
+    "upload": b"Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n",
+}
+
+
 def encode(job: Job, netloc: str, path: str) -> bytes:
-    """The request that a session with its usual default headers would send."""
-    method, extra, body = ("POST", b"Content-Type: application/json\r\n", BODY) if job.post else ("GET", b"", b"")
+    """The request that a session with its usual default headers would send; of an upload the head."""
+    method = "GET" if job.kind == "get" else "POST"
     head = f"{method} {path} HTTP/1.1\r\nHost: {netloc}\r\nAccept: */*\r\nUser-Agent: floor\r\n".encode()
-    length = f"Content-Length: {len(body)}\r\n".encode() if job.post else b""
     closing = b"" if job.keepalive else b"Connection: close\r\n"
-    return head + extra + length + closing + b"\r\n" + body
+    return head + FRAMING[job.kind] + closing + b"\r\n" + (BODY if job.kind == "post" else b"")
 
 
 async def open_client(job: Job) -> Client:

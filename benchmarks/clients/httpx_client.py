@@ -2,21 +2,23 @@
 
 import httpx
 
-from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, pieces, unexpected
 
 
 class Httpx:
     def __init__(self, job: Job) -> None:
         self._url = job.url
-        self._post = job.post
+        self._kind = job.kind
         kept = job.at_once if job.keepalive else 0
         limits = httpx.Limits(max_connections=job.at_once, max_keepalive_connections=kept, keepalive_expiry=3600)
         tls = job.tls_context()
         self._client = httpx.AsyncClient(limits=limits, verify=True if tls is None else tls, timeout=60)
 
     async def call(self) -> bytes:
-        if self._post:
+        if self._kind == "post":
             response = await self._client.post(self._url, content=BODY, headers=JSON_HEADERS)
+        elif self._kind == "upload":
+            response = await self._client.post(self._url, content=pieces())
         else:
             response = await self._client.get(self._url)
         if response.status_code != 200:

@@ -1,7 +1,9 @@
 """keepwarm as its users have it: default options, a limit of the calls that are made at once."""
 
+from collections.abc import Callable
+
 import keepwarm
-from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, Kind, pieces, unexpected
 
 
 class Keepwarm:
@@ -28,17 +30,30 @@ class Keepwarm:
                 raise unexpected(response.status, self._url)
             return await response.read()
 
+    async def upload(self) -> bytes:
+        async with self._session.post(self._url, data=pieces()) as response:
+            if response.status != 200:
+                raise unexpected(response.status, self._url)
+            return await response.read()
+
     async def close(self) -> None:
         await self._session.close()
-
-
-class KeepwarmPost(Keepwarm):
-    call = Keepwarm.post
 
 
 class KeepwarmGet(Keepwarm):
     call = Keepwarm.get
 
 
+class KeepwarmPost(Keepwarm):
+    call = Keepwarm.post
+
+
+class KeepwarmUpload(Keepwarm):
+    call = Keepwarm.upload
+
+
+KINDS: dict[Kind, Callable[[Job], Client]] = {"get": KeepwarmGet, "post": KeepwarmPost, "upload": KeepwarmUpload}
+
+
 async def open_client(job: Job) -> Client:
-    return KeepwarmPost(job) if job.post else KeepwarmGet(job)
+    return KINDS[job.kind](job)

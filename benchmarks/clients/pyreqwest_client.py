@@ -4,13 +4,13 @@ from pathlib import Path
 
 from pyreqwest.client import ClientBuilder
 
-from benchmarks.job import BODY, JSON_HEADERS, Client, Job, unexpected
+from benchmarks.job import BODY, JSON_HEADERS, Client, Job, pieces, unexpected
 
 
 class Pyreqwest:
     def __init__(self, job: Job) -> None:
         self._url = job.url
-        self._post = job.post
+        self._kind = job.kind
         builder = ClientBuilder().max_connections(job.at_once).pool_idle_timeout(None)
         if not job.keepalive:
             builder = builder.pool_max_idle_per_host(0)
@@ -19,8 +19,10 @@ class Pyreqwest:
         self._client = builder.build()
 
     async def call(self) -> bytes:
-        if self._post:
+        if self._kind == "post":
             request = self._client.post(self._url).headers(JSON_HEADERS).body_bytes(BODY)
+        elif self._kind == "upload":
+            request = self._client.post(self._url).body_stream(pieces())
         else:
             request = self._client.get(self._url)
         response = await request.build().send()
