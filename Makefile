@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 URL    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check real bench soak examples clean
+.PHONY: help setup demo test test-all check real bench bench-pool soak examples clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 16
@@ -41,9 +41,11 @@ real: $(VENV)/.stamp ## the same calls against servers from Debian's packages (i
 	@tests/real/install.sh
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/real
 
-bench: $(VENV)/.stamp ## the warm path against the floor and the peers, in one interleaved run
+bench: $(VENV)/.stamp ## the warm path against the floor and the peers, in one interleaved run; then the pool alone
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench,fast]'
 	@$(BIN)/python -m benchmarks
+	@echo
+	@$(BIN)/python -m benchmarks.pool_bench
 
 bench-pool: $(VENV)/.stamp ## the pool alone, without sockets: microseconds for a step, and how they grow
 	@$(BIN)/python -m benchmarks.pool_bench
@@ -55,4 +57,4 @@ examples: $(VENV)/.stamp ## run every example against a local server
 	@$(BIN)/python -m pytest -q tests/test_examples.py
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-httpbin build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
