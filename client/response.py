@@ -1,7 +1,7 @@
 """ClientResponse: status, headers and body of one answer."""
 
 import json as json_module
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Any, Final, Self
 
@@ -19,25 +19,12 @@ from keepwarm.client.links import Links, parse_links
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.unread import UnreadGuard
 from keepwarm.client.version import HttpVersion
+from keepwarm.pool.closing import Closing
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.errors import printable
 from keepwarm.pool.pool import Pool
 
-
-class Released:
-    """What ``release()`` returns: the releasing has begun; awaiting this waits until the connection is settled."""
-
-    __slots__ = ("_wait",)
-
-    def __init__(self, wait: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._wait = wait
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if self._wait is not None:
-            yield from self._wait().__await__()
-
-
-_RELEASED: Final = Released()
+_RELEASED: Final = Closing()
 
 
 class ClientResponse:
@@ -251,7 +238,7 @@ class ClientResponse:
             return None
         return loads(decode_text(body, encoding or self.charset or "utf-8"))
 
-    def release(self) -> Released:
+    def release(self) -> Closing:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
         100 ms), else the connection is closed. The work begins at once; awaiting the result waits for its end, and
         closes the connection if it is cancelled."""
@@ -259,7 +246,7 @@ class ClientResponse:
         if exchange.is_over:
             return _RELEASED
         exchange.release()
-        return _RELEASED if exchange.is_over else Released(exchange.wait_ended)
+        return _RELEASED if exchange.is_over else Closing(exchange.wait_ended)
 
     async def wait_for_close(self) -> None:
         """Wait until the connection is back in its pool or closed (K-26). Cancelling it changes nothing."""

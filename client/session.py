@@ -4,8 +4,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Iterable
 from json import dumps
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
@@ -28,7 +27,8 @@ from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeo
 from keepwarm.client.url import CACHED_URL_LIMIT, TargetCache, join_url, parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
 from keepwarm.pool.clock import NEVER
-from keepwarm.pool.connector import BaseConnector, Closing
+from keepwarm.pool.closing import Closable, Closing
+from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.limits import check_count
 from keepwarm.pool.origin import creation_point
 from keepwarm.pool.tcp_connector import TCPConnector
@@ -38,7 +38,7 @@ _UNSET: Any = object()
 MOST_REDIRECTS: Final = 10
 
 
-class ClientSession:
+class ClientSession(Closable):
     """Makes requests (reference: ClientSession; rows B-01..B-22). All parameters are keyword-only.
 
     - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it.
@@ -358,22 +358,6 @@ class ClientSession:
     def detach(self) -> None:
         """Give the connector up without closing it: the session is closed, the connector stays usable (D-12)."""
         self._connector = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def __del__(self) -> None:
         connector = getattr(self, "_connector", None)

@@ -3,13 +3,13 @@
 import asyncio
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Mapping
 from http.cookies import SimpleCookie
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import Clock
+from keepwarm.pool.closing import Closable, Closing
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint
@@ -29,20 +29,7 @@ class HasEndpoint(Protocol):
     def endpoint(self) -> Endpoint: ...
 
 
-class Closing:
-    """What ``close()`` returns. The closing is done already; awaiting this waits until every socket is gone."""
-
-    __slots__ = ("_wait",)
-
-    def __init__(self, wait: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._wait = wait
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if self._wait is not None:
-            yield from self._wait().__await__()
-
-
-class BaseConnector:
+class BaseConnector(Closable):
     """Base class for all connectors (reference: BaseConnector; rows F-01..F-19).
 
     All parameters are keyword-only. `conn_timeout`: seconds for one dial: lookup, TCP, proxy and TLS together; 0 or
@@ -261,22 +248,6 @@ class BaseConnector:
             never_collect(pool, loop, transports)
             sockets = [transport.get_extra_info("socket") for transport in transports]
             blind(sock.fileno() for sock in sockets if sock is not None and sock.fileno() >= 0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
