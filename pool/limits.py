@@ -15,13 +15,13 @@ def check_count(name: str, value: int | None) -> int | None:
 
 
 def check_seconds(name: str, value: float | None) -> float | None:
-    """None (no limit) for None and 0, else a positive number of seconds. Raises TypeError or ValueError by name."""
+    """None for None and 0, else a positive number of seconds. Raises TypeError or ValueError that names the option."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds or None, got {value!r}")
     if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} must be 0 or None for no limit, or a positive number of seconds, got {value!r}")
+        raise ValueError(f"{name} must be 0 or None, or a positive number of seconds, got {value!r}")
     return float(value) or None
 
 

@@ -6,13 +6,13 @@ allowed to do, and which pins it met, is decided by its own full handshake (T08,
 """
 
 import asyncio
-import math
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from keepwarm.pool.lazy import lazy_module
+from keepwarm.pool.limits import check_seconds
 from keepwarm.pool.pins import Pin, make_pins, warn_if_weak
 
 aiofastnet: Any
@@ -67,8 +67,8 @@ class TLSOptions:
             raise TypeError(f"ssl_context must be an ssl.SSLContext, got {type(self.ssl_context).__name__}")
         if self.ssl_context is not None and not self.verify_ssl:
             raise ValueError("verify_ssl=False and ssl_context exclude each other: set verify_mode on the context")
-        _check_seconds("handshake_timeout", self.handshake_timeout)
-        _check_seconds("shutdown_timeout", self.shutdown_timeout)
+        check_seconds("handshake_timeout", self.handshake_timeout)
+        check_seconds("shutdown_timeout", self.shutdown_timeout)
         if self.fast_tls:
             _check_fast_tls()
         required = make_pins(self.fingerprint, self.pins)
@@ -101,15 +101,6 @@ class TLSOptions:
 def _check_bool(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
-
-
-def _check_seconds(name: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, got {value!r}")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be 0 or a positive number of seconds, got {value!r}")
 
 
 def _check_fast_tls() -> None:
