@@ -1,6 +1,15 @@
 #!/usr/bin/env bash
-# Installs the servers that tests/real talks to, from the packages of Debian or Ubuntu. Does nothing when they are there.
+# Installs the servers that tests/real talks to: nginx from the packages of Debian or Ubuntu, httpbin and gunicorn from
+# PyPI into an environment of their own (.venv-httpbin). Does nothing when they are there.
 set -euo pipefail
+
+# From 0.8 on, the httpbin of PyPI is the fork that is kept up: it runs on the Flask and the Pythons of today.
+httpbin_env=$(cd "$(dirname "$0")/../.." && pwd)/.venv-httpbin
+if ! "$httpbin_env/bin/python" -c 'import gunicorn, httpbin' 2>/dev/null; then
+	echo "== tests/real: installing httpbin and gunicorn into $httpbin_env"
+	"${PYTHON:-python3}" -m venv "$httpbin_env"
+	"$httpbin_env/bin/python" -m pip install -q --disable-pip-version-check 'httpbin>=0.10.4' 'gunicorn>=23'
+fi
 
 # program:package
 servers=(nginx:nginx)
@@ -10,7 +19,7 @@ for entry in "${servers[@]}"; do
 	PATH="$PATH:/usr/sbin:/usr/local/sbin:/sbin" command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
 done
 if [ "${#missing[@]}" -eq 0 ]; then
-	echo "== tests/real: nothing to install"
+	echo "== tests/real: nothing to install from packages"
 	exit 0
 fi
 
