@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from multidict import CIMultiDictProxy
 
 from keepwarm.client.body import EmptyStreamReader, StreamReader
-from keepwarm.client.charset import charset_of, decode_text
+from keepwarm.client.charset import charset_of, codec_of, decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
@@ -115,7 +115,7 @@ class ClientResponse:
 
     @property
     def charset(self) -> str | None:
-        """The charset parameter of Content-Type, or None."""
+        """The charset parameter of Content-Type as the peer wrote it, or None."""
         return charset_of(self.headers.get("Content-Type", ""))
 
     @property
@@ -224,19 +224,24 @@ class ClientResponse:
     async def text(self, encoding: str | None = None) -> str:
         """The body as text (K-18): in `encoding`, else the charset that the peer named, else detected.
 
-        Raises UnicodeDecodeError if the body is not in that encoding, and what `read` raises.
+        `encoding` is taken as it is. The peer's word counts if it names a charset that Python has; any other word is
+        as good as none, so that no peer can choose a codec that takes seconds (punycode) or gives no text (hex).
+
+        Raises UnicodeDecodeError if the body is not in that encoding, what `encoding` leads to (LookupError if Python
+        does not know it), and what `read` raises.
         """
-        return decode_text(await self.read(), encoding or self.charset)
+        return decode_text(await self.read(), encoding or codec_of(self.charset))
 
     async def json(self, encoding: str | None = None, loads: Callable[[str], Any] = json_module.loads) -> Any:
-        """The body as JSON (K-20); None if it is empty or blank (K-21).
+        """The body as JSON (K-20); None if it is empty or blank (K-21). Its encoding is that of `text`, but for UTF-8
+        where the peer named none.
 
         Raises what `loads`, `text` and `read` raise.
         """
         body = await self.read()
         if not body.strip():
             return None
-        return loads(decode_text(body, encoding or self.charset or "utf-8"))
+        return loads(decode_text(body, encoding or codec_of(self.charset) or "utf-8"))
 
     def release(self) -> Closing:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,

@@ -210,6 +210,21 @@ async def test_k_18_text(body: bytes, content_type: str, encoding: str | None, t
         assert await resp.text(encoding=encoding) == text
 
 
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "undefined", "unicode_escape", "hex", "bz2", "rot13", "no-such", "aliases"]
+)
+async def test_k_18_a_peer_cannot_choose_a_codec_that_is_no_charset(charset: str) -> None:
+    """It counts as undeclared. The caller can choose any, and gets its errors."""
+    answer = response(body=b'"a-\\u0041"', headers=[("Content-Type", f"text/plain; charset={charset}")])
+    async with calling(with_answer(answer)) as (session, server), session.get(server.url()) as resp:
+        assert resp.charset == charset
+        assert await resp.text() == '"a-\\u0041"'
+        assert await resp.json() == "a-A"
+        assert await resp.text("unicode_escape") == '"a-A"'
+        with pytest.raises(LookupError):
+            await resp.text("hex")
+
+
 async def test_k_19_detection() -> None:
     """Text in no stated encoding that is not UTF-8 is detected."""
     text = "Быстрая коричневая лиса прыгает через ленивую собаку. " * 20
