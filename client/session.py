@@ -363,10 +363,10 @@ class ClientSession(Closable):
         connector = getattr(self, "_connector", None)
         if connector is None or connector.closed:
             return
-        loop = connector.loop
+        loop, text = connector.loop, f"Unclosed client session {self!r}"
         connector.discard()
         self._connector = None
-        warnings.warn(f"Unclosed client session {self!r}", ResourceWarning, source=self, stacklevel=1)
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
         context: dict[str, Any] = {"client_session": self, "message": "Unclosed client session"}
         if self._source is not None:
             context["source_traceback"] = self._source

@@ -20,6 +20,7 @@ from keepwarm.client.api import delete, get, head, options, patch, post, put, re
 from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
+from keepwarm.client.context import RequestContext
 from keepwarm.client.cookies import CookieJar
 from keepwarm.client.formdata import FormData
 from keepwarm.client.head_limits import HeadLimits
@@ -83,11 +84,16 @@ from keepwarm.errors import (
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.pins import CertificatePin, PublicKeyPin
+from keepwarm.pool.race import TCPKeepAlive
+from keepwarm.pool.resolver import Address, Answer, Resolver
 from keepwarm.pool.stats import EndpointStats, PoolStats
 from keepwarm.pool.tcp_connector import TCPConnector
 from keepwarm.pool.version import __version__
 
 __all__ = [
+    "Address",
+    "Answer",
     "BadHttpMessage",
     "BadStatusLine",
     "BaseConnector",
@@ -96,6 +102,7 @@ __all__ = [
     "BodyTooLarge",
     "CIMultiDict",
     "CIMultiDictProxy",
+    "CertificatePin",
     "ChunkedBodyError",
     "ChunksQueue",
     "ClientConnectionError",
@@ -154,11 +161,15 @@ __all__ = [
     "PoolStats",
     "PoolTimeoutError",
     "ProxyConnectionError",
+    "PublicKeyPin",
     "ReadTimeoutError",
+    "RequestContext",
+    "Resolver",
     "ResponseDisconnected",
     "ServerDisconnectedError",
     "StreamReader",
     "TCPConnector",
+    "TCPKeepAlive",
     "TLSError",
     "TooManyRedirects",
     "TotalTimeoutError",

@@ -73,14 +73,14 @@ class TCPConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
-        pins: Iterable[Pin | bytes] = (),
+        pins: Iterable[Pin | bytes] | None = None,
         resolver: Resolver | None = None,
         fast_tls: bool = False,
         handshake_timeout: float | None = None,
         tcp_keepalive: TCPKeepAlive | None = _KEEPALIVE,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
-        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins, fast_tls, handshake_timeout)
+        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins or (), fast_tls, handshake_timeout)
         self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve)
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
