@@ -3,6 +3,7 @@
 import warnings
 
 from keepwarm.client.exchange import Exchange
+from keepwarm.pool.loop_thread import call_in_loop
 
 
 class UnreadGuard:
@@ -22,7 +23,7 @@ class UnreadGuard:
         if channel is None or exchange.budget is not None:
             return
         loop = channel.loop
-        exchange.abort()
+        call_in_loop(loop, exchange.abort)
         text = f"Unclosed response {self._text}: read it, release it or use async with"
         warnings.warn(text, ResourceWarning, stacklevel=1)
         if not loop.is_closed():

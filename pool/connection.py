@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.errors import ClientConnectionError
-from keepwarm.pool.origin import running_loop
+from keepwarm.pool.loop_thread import call_in_loop
 
 if TYPE_CHECKING:
     from keepwarm.pool.endpoint import Endpoint
@@ -132,25 +132,14 @@ class Connection:
             return
         loop = self._pool.loop
         text = f"Unclosed connection {self!r}"
-        self._discard(loop)
+        self._ended = "closed"
+        call_in_loop(loop, _close_lease, self._pool, self._channel, self._use)
         warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
         context: dict[str, Any] = {"client_connection": self, "message": "Unclosed connection"}
         if self._source is not None:
             context["source_traceback"] = self._source
         if not loop.is_closed():
             loop.call_exception_handler(context)
-
-    def _discard(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close from whichever thread collects garbage."""
-        if loop.is_running() and running_loop() is not loop:
-            pool, channel, use = self._pool, self._channel, self._use
-            self._ended = "closed"
-            try:
-                loop.call_soon_threadsafe(_close_lease, pool, channel, use)
-                return
-            except RuntimeError:
-                self._ended = None  # the loop was closed just now
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Connection {self._endpoint} {self._ended or 'open'}>"

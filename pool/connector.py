@@ -17,6 +17,7 @@ from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits, check_seconds
+from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.pool.origin import constructor_level, creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
 from keepwarm.pool.stats import PoolStats
@@ -211,14 +212,10 @@ class BaseConnector(Closable):
 
     def discard(self) -> None:
         """Close without waiting, from any thread: for finalizers, which run wherever garbage is collected."""
-        loop = self._loop
-        if loop is not None and loop.is_running() and running_loop() is not loop:
-            try:
-                loop.call_soon_threadsafe(self._close_now)
-                return
-            except RuntimeError:
-                pass  # the loop was closed just now
-        self._close_now()
+        if self._loop is None:
+            self._close_now()
+        else:
+            call_in_loop(self._loop, self._close_now)
 
     def _close_now(self, *, spare_leased: bool = False) -> None:
         if not self._closed:

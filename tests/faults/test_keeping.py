@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 import pytest
 
 from keepwarm.pool import states
+from keepwarm.pool.channel import Channel
 from tests.support.calling import PLAIN_AND_TLS, Conserved, WatchedConnector, fetch, numbers, sent, serve, session
 from tests.support.leaks import Baseline, turns
 from tests.support.server import Answer, Handler, Peer, Repeat, answer_all, chunk, chunked, head, ok
@@ -192,6 +194,32 @@ async def test_a_response_that_is_forgotten_gives_its_slot_back(tls: bool, basel
         assert baseline.errors == ["Unclosed response"]
         baseline.errors.clear()
         await watch.settled(idle=0)
+        await watch.healthy()
+
+
+@pytest.mark.fault("P41")
+async def test_a_response_that_another_thread_forgets(monkeypatch: pytest.MonkeyPatch, baseline: Baseline) -> None:
+    """The transport is touched on the loop's own thread only."""
+    threads: list[int] = []
+    abort = Channel.abort_transport
+
+    def watched(channel: Channel) -> None:
+        threads.append(threading.get_ident())
+        abort(channel)
+
+    async with serve(begins_a_body, answer_all) as server, session(limit=1) as calls:
+        watch = Conserved(calls, server)
+        held = [await sent(calls.get(server.url("/forgotten")))]
+        monkeypatch.setattr(Channel, "abort_transport", watched)
+        with pytest.warns(ResourceWarning, match="GET .*/forgotten"):
+            other = threading.Thread(target=held.clear)
+            other.start()
+            other.join()
+        assert threads == []
+        assert baseline.errors == ["Unclosed response"]
+        baseline.errors.clear()
+        await watch.settled(idle=0)
+        assert threads == [threading.get_ident()]
         await watch.healthy()
 
 
