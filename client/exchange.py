@@ -141,14 +141,18 @@ class Exchange:
         channel.drain_exchange(DRAIN_BYTES, DRAIN_SECONDS)
 
     async def wait_ended(self) -> None:
-        """Wait until the connection is back in its pool or closed. Cancelling closes it now."""
+        """Wait until the connection is back in its pool or closed. Cancelling changes nothing."""
         channel = self.channel
         if channel is None:
             return
         if self.ended_waiter is None:
             self.ended_waiter = channel.loop.create_future()
+        await asyncio.shield(self.ended_waiter)
+
+    async def wait_released(self) -> None:
+        """Wait for the end of what `release` began. Cancelling closes the connection now."""
         try:
-            await asyncio.shield(self.ended_waiter)
+            await self.wait_ended()
         except asyncio.CancelledError:
             self.abort()
             raise

@@ -251,7 +251,7 @@ class ClientResponse:
         if exchange.is_over:
             return _RELEASED
         exchange.release()
-        return _RELEASED if exchange.is_over else Closing(exchange.wait_ended)
+        return _RELEASED if exchange.is_over else Closing(exchange.wait_released)
 
     async def wait_for_close(self) -> None:
         """Wait until the connection is back in its pool or closed (K-26). Cancelling it changes nothing."""

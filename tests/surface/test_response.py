@@ -317,6 +317,32 @@ async def test_k_26_wait_for_close() -> None:
         await resp.wait_for_close()
 
 
+async def test_k_26_cancelling_the_wait_changes_nothing() -> None:
+    """Who reads the body gets all of it; another who waits waits on."""
+    go_on = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(response(body=b"01234", length=10))
+        await go_on.wait()
+        peer.send(b"56789")
+        await peer.until_closed()
+
+    async with calling(script) as (session, server):
+        resp = await session.get(server.url())
+        reading = asyncio.ensure_future(resp.read())
+        cancelled, waiting = (asyncio.ensure_future(resp.wait_for_close()) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert not (resp.closed or waiting.done() or reading.done())
+        go_on.set()
+        assert await reading == b"0123456789"
+        await waiting
+        assert server.open == 1
+
+
 async def test_k_27_repr() -> None:
     """URL, status and reason."""
     answer = response("404 Not Here", headers=[("X-A", "b")])
