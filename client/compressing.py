@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What zlib is given at once: about half a millisecond of work, after which everybody else on the loop has a turn.
 STEP: Final = 16384
+# What a piece counts for, however small it is: taking it from its source is work too.
+LEAST: Final = STEP // 16
 # A body in memory of at most this many bytes is compressed when the request is made.
 AT_ONCE: Final = 16384
 
@@ -123,7 +125,7 @@ class _CompressedPieces:
         self._compress: _Compress | None = compress
         self._piece = memoryview(b"")
         self._at = 0
-        self._done = 0  # bytes compressed since the last turn of the others
+        self._done = 0  # bytes since the last turn of the others, each piece counted as LEAST or more
 
     def __aiter__(self) -> AsyncIterator[Bytes]:
         return self
@@ -143,7 +145,7 @@ class _CompressedPieces:
                 self._at = 0
             part = self._piece[self._at : self._at + STEP]
             self._at += STEP
-            self._done += len(part)
+            self._done += max(len(part), LEAST)
             data = compress.compress(part)
             if data:
                 return data

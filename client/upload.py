@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 # A server that does not answer "Expect: 100-continue" gets the body after this many seconds (RFC 9110 10.1.1).
 CONTINUE_SECONDS = 1.0
 PIECE = 262144
+# After this many bytes everybody else on the loop has a turn, time limits included: a source that never waits, to a
+# peer that reads as fast as we write, would keep them out. A piece counts as LEAST, however small: making it took time.
+TURN = 65536
+LEAST = TURN // 16
 
 
 class Upload:
@@ -25,11 +29,12 @@ class Upload:
     becomes true when the last byte was handed to the transport; `stop` ends it at any point.
     """
 
-    __slots__ = ("_channel", "_request", "_start", "done", "task")
+    __slots__ = ("_channel", "_request", "_since_turn", "_start", "done", "task")
 
     def __init__(self, channel: "H1Channel", request: ClientRequest, *, waits: bool) -> None:
         self._channel: H1Channel | None = channel
         self._request = request
+        self._since_turn = 0
         self._start: asyncio.Future[None] | None = channel.loop.create_future() if waits else None
         self.done = False
         self.task = channel.loop.create_task(self._run(channel), name=f"keepwarm upload to {channel.endpoint}")
@@ -105,7 +110,8 @@ class Upload:
                 await self._write(channel, piece, framing.chunked)
         else:
             async for data in payload.chunks():
-                parts: Iterable[Bytes] = split_body(data, framing.chunk_size) if framing.chunked else (data,)
+                is_long = framing.chunked and len(data) > framing.chunk_size
+                parts: Iterable[Bytes] = split_body(data, framing.chunk_size) if is_long else (data,)
                 for part in parts:
                     await self._write(channel, part, framing.chunked)
         if framing.chunked:
@@ -113,15 +119,20 @@ class Upload:
         await channel.drain()
 
     async def _write(self, channel: "H1Channel", piece: Bytes, chunked: bool) -> None:
-        if not piece:
-            return
-        if channel.has_news():
-            # An answer, or the peer's goodbye, has arrived but was not read yet: writing into a closed socket could
-            # lose it (FAULTS P44). Two turns let the loop read it.
+        if piece:
+            if channel.has_news():
+                # An answer, or the peer's goodbye, has arrived but was not read yet: writing into a closed socket
+                # could lose it (FAULTS P44). Two turns let the loop read it.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            channel.write(encode_chunk(piece) if chunked else piece)
+        self._since_turn += max(len(piece), LEAST)
+        if channel.is_write_paused:
+            self._since_turn = 0
+            await channel.drain()
+        elif self._since_turn >= TURN:
+            self._since_turn = 0
             await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        channel.write(encode_chunk(piece) if chunked else piece)
-        await channel.drain()
 
 
 def upload_error(exc: BaseException) -> Exception:
