@@ -189,7 +189,7 @@ class StreamReader(Pieces):
         if self._exception is not None:
             raise self._exception
         if self._eof_waiter is not None and not self._eof_waiter.cancelled():
-            raise _busy("wait_eof")
+            raise busy_error("wait_eof")
         waiter = self._eof_waiter = (self._loop or asyncio.get_running_loop()).create_future()
         try:
             await waiter
@@ -306,7 +306,7 @@ class StreamReader(Pieces):
         if self._exception is not None:
             raise self._exception
         if self.has_reader:
-            raise _busy(method)
+            raise busy_error(method)
 
     async def _wait(self, method: str, need: int, *, line: bool = False) -> None:
         """Wait for `need` buffered bytes (with `line`, or a newline) or the end. No other reader gets between."""
@@ -384,7 +384,8 @@ class EmptyStreamReader(StreamReader):
 EMPTY_PAYLOAD: Final = EmptyStreamReader()
 
 
-def _busy(method: str) -> RuntimeError:
+def busy_error(method: str) -> RuntimeError:
+    """What the second of two readers gets."""
     return RuntimeError(
         f"{method}() called while another coroutine is already waiting for incoming data: "
         "a body has one reader at a time; let that call end or cancel it first"

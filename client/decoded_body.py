@@ -63,6 +63,14 @@ class DecodedStream(StreamReader):
     def is_paused(self) -> bool:
         return self._source.is_paused
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether a read is waiting. One that was cancelled does not count."""
+        pulling = self._pulling
+        if pulling is not None and pulling is self._waiter:
+            return self._source.has_reader
+        return super().has_reader
+
     def exception(self) -> BaseException | None:
         """What the body failed with, or None (O-10)."""
         return self._exception or self._source.exception()
@@ -91,12 +99,6 @@ class DecodedStream(StreamReader):
         return super().read_nowait(n)
 
     # -- inside --
-
-    def _refuse(self, method: str) -> None:
-        pulling = self._pulling
-        if pulling is not None and pulling is self._waiter and not self._source.has_reader and not self._exception:
-            return  # the read that waits for the source was cancelled, and has no claim any more
-        super()._refuse(method)
 
     async def _wait(self, method: str, need: int, *, line: bool = False) -> None:
         """Decode until `need` bytes are there (with `line`, or a newline), or the end. Waits only if it must."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from multidict import CIMultiDictProxy
 
-from keepwarm.client.body import EmptyStreamReader, StreamReader
+from keepwarm.client.body import EmptyStreamReader, StreamReader, busy_error
 from keepwarm.client.charset import charset_of, codec_of, decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
@@ -190,10 +190,13 @@ class ClientResponse:
         """The whole body (K-16). The second call returns the same bytes.
 
         Raises ClientPayloadError if the body was cut short, ClientTimeoutError if a time limit passed; the connection
-        is closed then, and also when the call is cancelled.
+        is closed then, and also when the call is cancelled. Raises RuntimeError, and changes nothing, while another
+        coroutine waits for the body.
         """
         if self._body is not None:
             return self._body
+        if self._content is not None and self._content.has_reader:
+            raise busy_error("read")
         try:
             self._body = self._decode_at_once()
             if self._body is None:

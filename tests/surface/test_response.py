@@ -181,6 +181,30 @@ async def test_k_16_read() -> None:
         await server.until_idle()
 
 
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_k_16_a_second_reader_fails_alone(coding: str) -> None:
+    """While one waits for the body, another is refused: the first gets all of it, and then so does everybody."""
+    go_on = asyncio.Event()
+    body = gzip.compress(HUGE) if coding else HUGE
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(response(body=body[:100], length=len(body), headers=[("Content-Encoding", coding)] if coding else []))
+        await go_on.wait()
+        peer.send(body[100:])
+        await peer.until_closed()
+
+    async with calling(script) as (session, server), session.get(server.url()) as resp:
+        first = asyncio.ensure_future(resp.read())
+        await asyncio.sleep(0)
+        for refused in (resp.read, resp.text, resp.json, resp.content.read):
+            with pytest.raises(RuntimeError, match="another coroutine"):
+                await refused()
+        go_on.set()
+        assert await first == HUGE == await resp.read()
+        assert server.open == 1
+
+
 async def test_k_17_release() -> None:
     """A small rest is read and the connection kept; a large one is not waited for."""
     script = routes(small=chunked([b"x" * 1000, b"y" * 1000]), endless=HALF)
