@@ -45,6 +45,7 @@ class StreamReader(Pieces):
         "_eof",
         "_eof_waiter",
         "_exception",
+        "_fed",
         "_high",
         "_line",
         "_loop",
@@ -54,7 +55,6 @@ class StreamReader(Pieces):
         "_paused",
         "_resume",
         "_waiter",
-        "total_bytes",
     )
 
     def __init__(
@@ -81,11 +81,10 @@ class StreamReader(Pieces):
         self._need = 0
         self._line = False
         self._eof_waiter: asyncio.Future[None] | None = None
-        self.total_bytes = 0
-        """How many bytes were fed, read or not (O-12)."""
+        self._fed = 0
 
     def __repr__(self) -> str:
-        state = [f"{self._size} of {self.total_bytes} bytes unread"]
+        state = [f"{self._size} of {self._fed} bytes unread"]
         if self._eof:
             state.append("eof")
         if self._paused:
@@ -105,7 +104,7 @@ class StreamReader(Pieces):
         if self._eof:
             raise AssertionError("feed_data after feed_eof: the body was declared complete")
         piece = as_bytes(data)
-        self.total_bytes += len(piece)
+        self._fed += len(piece)
         if not piece or self._exception is not None:
             return
         self._append(piece)
@@ -156,6 +155,11 @@ class StreamReader(Pieces):
             self._hold()
 
     # -- what the stream says about itself --
+
+    @property
+    def total_bytes(self) -> int:
+        """How many bytes were fed, read or not (O-12)."""
+        return self._fed
 
     @property
     def is_paused(self) -> bool:

@@ -24,13 +24,14 @@ class DecodedStream(StreamReader):
 
     Beyond what a read was asked for, at most one window (64 KiB) of decoded bytes is held. `on_error` is called
     once, synchronously, when the body turns out to be undecodable: the connection is of no more use then (FAULTS
-    F45). What `source` raises is raised here too. `loop` is as in StreamReader.
+    F45). What `source` raises is raised here too. `holder` is kept alive, as in HeldStream. `loop` is as in
+    StreamReader.
 
     What is fed, paused and failed is the source: `feed_data` takes coded bytes. `unread_data` takes decoded ones, and
     `total_bytes` counts them.
     """
 
-    __slots__ = ("_decoder", "_on_error", "_pulling", "_source")
+    __slots__ = ("_decoder", "_holder", "_on_error", "_pulling", "_source")
 
     def __init__(
         self,
@@ -39,11 +40,13 @@ class DecodedStream(StreamReader):
         *,
         loop: asyncio.AbstractEventLoop | None = None,
         on_error: Callable[[Exception], object] | None = None,
+        holder: object = None,
     ) -> None:
         super().__init__(loop)
         self._source = source
         self._decoder = decoder
         self._on_error = on_error
+        self._holder = holder
         self._pulling: asyncio.Future[None] | None = None
 
     def feed_data(self, data: BytesLike, size: int = 0) -> None:
@@ -154,7 +157,7 @@ class DecodedStream(StreamReader):
                 raise
             if piece:
                 self._append(piece)
-                self.total_bytes += len(piece)
+                self._fed += len(piece)
                 if line and b"\n" in piece:
                     return True
         return False

@@ -15,6 +15,7 @@ from keepwarm.client.decoding import Decoder, decode_small
 from keepwarm.client.errors import ClientResponseError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
+from keepwarm.client.held_stream import HeldStream
 from keepwarm.client.links import Links, parse_links
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.unread import UnreadGuard
@@ -159,7 +160,8 @@ class ClientResponse:
 
     @property
     def content(self) -> StreamReader:
-        """The body as a stream (K-10), with its content coding undone (K-28)."""
+        """The body as a stream (K-10), with its content coding undone (K-28). As long as it is in use, the response
+        may be forgotten."""
         if self._content is None:
             self._content = self._open_content()
         return self._content
@@ -174,15 +176,16 @@ class ClientResponse:
             stream = StreamReader()
             stream.feed_data(body)
             stream.feed_eof()
+        guard = None if exchange.is_over else self._guard
         if not exchange.codings or self._body is not None:
-            return stream
+            return stream if guard is None else HeldStream(stream, guard)
         decoder = Decoder(
             exchange.codings,
             max_size=self._request.options.max_body_size,
             endpoint=self._request.endpoint,
             reused=exchange.reused,
         )
-        return DecodedStream(stream, decoder, on_error=exchange.body_is_bad)
+        return DecodedStream(stream, decoder, on_error=exchange.body_is_bad, holder=guard)
 
     # The body
 

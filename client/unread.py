@@ -7,9 +7,9 @@ from keepwarm.pool.loop_thread import call_in_loop
 
 
 class UnreadGuard:
-    """If the response is forgotten, the connection must not be (FAULTS P41): it is closed, there is a ResourceWarning,
-    and the loop's exception handler gets `client_response`, which is `text` (SURFACE K-25). Responses that came whole
-    have none, so they pay nothing for it."""
+    """If the response is forgotten, and its `content` with it, the connection must not be (FAULTS P41): it is closed,
+    there is a ResourceWarning, and the loop's exception handler gets `client_response`, which is `text` (SURFACE K-25).
+    Responses that came whole have none, so they pay nothing for it."""
 
     __slots__ = ("_exchange", "_text")
 

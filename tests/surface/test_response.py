@@ -6,7 +6,7 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 import keepwarm
 from keepwarm import ClientResponse, Connection, HttpVersion, StreamReader
 from tests.support.http1 import chunked, head, ok, response
-from tests.support.leaks import Baseline
+from tests.support.leaks import Baseline, no_cycles
 from tests.support.server import Peer
 from tests.surface.calls import calling, routes, with_answer
 
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.asyncio
 
 HALF = response(body=b"half", length=100_000)
 HUGE = b"x" * 300_000
+LINES = b"".join(b"line %d\n" % number for number in range(100))
 
 
 def test_k_01_responses_come_from_calls() -> None:
@@ -327,6 +328,58 @@ async def test_k_25_an_unclosed_response(loop: asyncio.AbstractEventLoop, baseli
         await server.until_idle()
     assert [context["message"] for context in contexts] == ["Unclosed response"]
     assert "client_response" in contexts[0]
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("how", ["read", "readexactly", "iter_chunked", "iter_any", "lines"])
+async def test_k_25_the_content_keeps_its_response(how: str, coding: str) -> None:
+    """Who reads `content` need not keep the response; nothing is left that only a garbage collector finds."""
+    go_on = asyncio.Event()
+    body = gzip.compress(LINES) if coding else LINES
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(response(body=body[:20], length=len(body), headers=[("Content-Encoding", coding)] if coding else []))
+        await go_on.wait()
+        peer.send(body[20:])
+        await peer.until_closed()
+
+    readers: dict[str, Callable[[StreamReader], Awaitable[bytes]]] = {
+        "read": lambda content: content.read(),
+        "readexactly": lambda content: content.readexactly(len(LINES)),
+        "iter_chunked": lambda content: joined(content.iter_chunked(50)),
+        "iter_any": lambda content: joined(content.iter_any()),
+        "lines": lambda content: joined(aiter(content)),
+    }
+    async with calling(script) as (session, server):
+        with no_cycles("keepwarm"):
+            reading = asyncio.ensure_future(readers[how]((await session.get(server.url())).content))
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await reading == LINES
+            await asyncio.sleep(0)
+            del reading
+        assert server.open == 1
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_k_25_a_forgotten_content(coding: str, baseline: Baseline) -> None:
+    """Dropped after its response, nobody reading it: closed at once, without a garbage collector."""
+    answer = response(body=b"half", length=100_000, headers=[("Content-Encoding", coding)] if coding else [])
+    async with calling(with_answer(answer)) as (session, server):
+        with no_cycles("keepwarm"):
+            content = (await session.get(server.url())).content
+            assert server.open == 1
+            with pytest.warns(ResourceWarning, match="Unclosed response"):
+                del content
+            assert baseline.errors == ["Unclosed response"]
+        baseline.errors.clear()
+        await server.until_idle()
+
+
+async def joined(pieces: AsyncIterator[bytes]) -> bytes:
+    """What an iterator over a body gives, in one."""
+    return b"".join([piece async for piece in pieces])
 
 
 async def test_k_26_wait_for_close() -> None:
