@@ -25,11 +25,12 @@ LEAST = TURN // 16
 class Upload:
     """Sends one body. Runs in a task of its own, because the response may come first.
 
-    With `waits` the body is held back until `go_on` is called: the peer said 100, or it has had its time. `done`
-    becomes true when the last byte was handed to the transport; `stop` ends it at any point.
+    With `waits` the body is held back until `go_on` is called: the peer said 100, or it has had its time. `is_sent`
+    becomes true when the last byte was handed to the transport, `done` when the transport has taken it and the source
+    has ended; `stop` ends it at any point.
     """
 
-    __slots__ = ("_channel", "_request", "_since_turn", "_start", "done", "task")
+    __slots__ = ("_channel", "_length", "_request", "_sent", "_since_turn", "_start", "done", "is_sent", "task")
 
     def __init__(self, channel: "H1Channel", request: ClientRequest, *, waits: bool) -> None:
         self._channel: H1Channel | None = channel
@@ -37,6 +38,10 @@ class Upload:
         self._since_turn = 0
         self._start: asyncio.Future[None] | None = channel.loop.create_future() if waits else None
         self.done = False
+        self.is_sent = False
+        payload = request.payload
+        self._length = None if payload is None or request.framing.chunked else payload.length
+        self._sent = 0
         self.task = channel.loop.create_task(self._run(channel), name=f"keepwarm upload to {channel.endpoint}")
 
     @property
@@ -56,6 +61,7 @@ class Upload:
             self.task.cancel()
 
     async def _run(self, channel: "H1Channel") -> None:
+        task = asyncio.current_task()
         try:
             if self._start is not None:
                 await self._start
@@ -68,25 +74,35 @@ class Upload:
             if self._channel is not None:
                 channel.upload_failed(exc)
             raise
-        except Exception as exc:
+        except BaseException as exc:
+            if asyncio.current_task(channel.loop) is not task:
+                raise  # GeneratorExit, and not the source's: the task is thrown away, with a loop that is over
             if self._channel is not None:
                 channel.upload_failed(exc)
-            elif not isinstance(exc, (ClientError, ConnectionError)):
+            elif not isinstance(exc, (ClientError, ConnectionError)) and not _ends_the_loop(exc):
                 self._report(exc)
+            if _ends_the_loop(exc):
+                if task is not None:
+                    task.add_done_callback(_retrieve)
+                raise
         finally:
             self._channel = None
-            await self._finish_source()
+            await self._finish_source(task)
 
-    async def _finish_source(self) -> None:
+    async def _finish_source(self, task: "asyncio.Task[None] | None") -> None:
         payload = self._request.payload
         if payload is None:
             return
         try:
             await payload.aclose()
-        except Exception as exc:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            if _ends_the_loop(exc) or asyncio.current_task(self.task.get_loop()) is not task:
+                raise
             self._report(exc)
 
-    def _report(self, exc: Exception) -> None:
+    def _report(self, exc: BaseException) -> None:
         """The call is over, so nobody else will hear that the caller's source failed."""
         request = self._request
         # Without the task: Python 3.12 would run the handler in its context, which is entered already.
@@ -116,6 +132,7 @@ class Upload:
                     await self._write(channel, part, framing.chunked)
         if framing.chunked:
             channel.write(LAST_CHUNK)
+        self.is_sent = True
         await channel.drain()
 
     async def _write(self, channel: "H1Channel", piece: Bytes, chunked: bool) -> None:
@@ -126,6 +143,9 @@ class Upload:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             channel.write(encode_chunk(piece) if chunked else piece)
+            self._sent += len(piece)
+            if self._sent == self._length:
+                self.is_sent = True
         self._since_turn += max(len(piece), LEAST)
         if channel.is_write_paused:
             self._since_turn = 0
@@ -133,6 +153,17 @@ class Upload:
         elif self._since_turn >= TURN:
             self._since_turn = 0
             await asyncio.sleep(0)
+
+
+def _ends_the_loop(exc: BaseException) -> bool:
+    """What asyncio lets out of the loop: it is for the program, not only for the call."""
+    return isinstance(exc, (KeyboardInterrupt, SystemExit))
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """Count as told what came out of the loop already."""
+    if not task.cancelled():
+        task.exception()
 
 
 def upload_error(exc: BaseException) -> Exception:
