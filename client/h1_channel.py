@@ -172,12 +172,16 @@ class H1Channel(Channel):
             elif not parser.keep_alive or exchange.request.wants_close:
                 self.retiring = "hint"
         if owner is not None and self.state == states.LEASED:
-            if exchange.upload is not None and (not exchange.upload.done or self.retiring == "protocol"):
+            if exchange.upload is not None and (self.retiring == "protocol" or not self._is_sent(exchange.upload)):
                 # The peer may never read what is left of the body, so there is nothing to be polite about.
                 owner.close_channel(self, self.retiring or "protocol", politely=False)
             else:
                 owner.release(self)
         exchange.end()
+
+    def _is_sent(self, upload: Upload) -> bool:
+        """Whether all of the body is on its way. Its task need not have heard of that, nor its source have ended."""
+        return upload.is_sent and self.transport is not None and not self.transport.get_write_buffer_size()
 
     def eof_received(self) -> bool | None:
         self._got_eof = True

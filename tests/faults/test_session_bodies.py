@@ -164,6 +164,40 @@ async def until_quiet(number: Callable[[], int]) -> None:
         await turns(50)
 
 
+# Bodies of requests that are what they say
+
+
+@PLAIN_AND_TLS
+@pytest.mark.parametrize("kind", ["bytes", "memory", "file", "list", "generator", "announced", "expected"])
+async def test_the_connection_of_an_upload_is_used_again(tls: bool, kind: str, tmp_path: Path) -> None:
+    """The peer answers with the last byte: the source need not have said that it has ended, nor the transport that it
+    takes more, for both sides to be done."""
+    path = tmp_path / "body"
+    path.write_bytes(bytes(300_000))
+    pieces = [bytes(100_000)] * 3
+    options: dict[str, Any] = {"headers": {"Content-Length": "300000"}} if kind == "announced" else {}
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.head()
+            if request.header("Expect"):
+                peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await peer.body(request)
+            peer.send(response())
+
+    with path.open("rb") as file:
+        async with serve(script, tls=tls) as server, session() as calls:
+            watch = Conserved(calls, server)
+            for _ in range(20):
+                file.seek(0)
+                data = {"bytes": bytes(300_000), "memory": io.BytesIO(bytes(300_000)), "file": file, "list": pieces}
+                body: Any = data.get(kind) or (bytes(100_000) if kind == "expected" else parts(*pieces))
+                async with calls.put(server.url("/x"), data=body, expect100=kind == "expected", **options) as resp:
+                    assert resp.status == 200
+            assert server.accepted == 1
+            await watch.settled(idle=1)
+
+
 # Bodies of requests that are not what they say
 
 
