@@ -18,12 +18,13 @@ _NOT_IN_TRAILERS: Final = frozenset(
 )
 
 # Sixteen digits hold any 64-bit size; a seventeenth would be an overflow elsewhere. What an extension says is ignored,
-# but it must be text: a line end in it would be read as one by somebody.
-_SIZE: Final = rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n"
+# but it must be text: a line end in it would be read as one by somebody. Blanks may stand before an extension (RFC 9112
+# 7.1.1 calls them bad and has them read), up to 32 of them: so the semicolon is among the first _LONG bytes.
+_SIZE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]{0,32}+;[\t\x20-\x7e\x80-\xff]*+)?\r\n"
 _FIRST_LINE: Final = re.compile(_SIZE)
 _NEXT_LINE: Final = re.compile(rb"\r\n" + _SIZE)
 # The same for a line whose end has not come yet.
-_PART: Final = rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?)?"
+_PART: Final = rb"(?:[0-9A-Fa-f]{1,16}(?:\r|[\t ]{1,32}+|[\t ]{0,32}+;[\t\x20-\x7e\x80-\xff]*+\r?)?)?"
 _FIRST_PART: Final = re.compile(rb"(?:" + _PART + rb")\Z")
 _NEXT_PART: Final = re.compile(rb"(?:\r|(?:\r\n" + _PART + rb")?)\Z")
 # Of a long unfinished line only what is new is looked at.

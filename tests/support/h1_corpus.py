@@ -158,8 +158,12 @@ CHUNKS = [
     Case("F26", "name", CHUNKED + b"5;a\r\nhello\r\n0\r\n\r\n", body=b"hello"),
     Case("F26", "values", CHUNKED + b'5;a=b;c="d; e"\r\nhello\r\n0;x\r\n\r\n', body=b"hello"),
     Case("F26", "blanks", CHUNKED + b"5; a = b ;c\r\nhello\r\n0;\r\n\r\n", body=b"hello"),
+    Case("F26", "blank before", CHUNKED + b"5 ;a = b\r\nhello\r\n0;\r\n\r\n", body=b"hello"),
+    Case("F26", "blanks before", CHUNKED + b"5\t \t;a\r\nhello\r\n0 " + b" " * 31 + b";b\r\n\r\n", body=b"hello"),
     *_bad_chunks(
-        "F26", blank_before=b"5 ;a\r\nhello", lf_inside=b"5;a\nb\r\nhello", lf_in_quotes=b'5;a="\n"\r\nhello',
+        "F26", many_blanks_before=b"5" + b" " * 33 + b";a\r\nhello", blank_and_no_semicolon=b"5 a=b\r\nhello",
+        blanks_and_no_semicolon=b"5" + b" " * 70 + b"x" * 70, lf_before=b"5\n;a\r\nhello",
+        lf_inside=b"5;a\nb\r\nhello", lf_in_quotes=b'5;a="\n"\r\nhello',
         cr_inside=b"5;a\rb\r\nhello", lf_ends_it=b"5;a\nhello", nul=b"5;a\0\r\nhello", delete=b"5;a\x7f\r\nhello",
         lf_line=b"5\nhello", cr_line=b"5\rhello", lf_lf_line=b"5\n\nhello",
     ),
