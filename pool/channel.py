@@ -17,6 +17,7 @@ from keepwarm.pool.clock import NEVER, Clock
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientOSError
+from keepwarm.pool.tls_rest import tls_rest
 
 # The answer of `stale` for a TLS channel whose socket has unread bytes. They may be a session ticket, which is no
 # reason to drop it, or an alert, which is: one turn of the loop tells.
@@ -184,6 +185,24 @@ class Channel(asyncio.Protocol):
         return None
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        try:
+            if exc is None and self.is_tls and self.state in (states.LEASED, states.DETACHED):
+                self._receive_rest()
+        finally:
+            self._lost(exc)
+
+    def _receive_rest(self) -> None:
+        """The peer ended the connection while reading was paused."""
+        if self.transport is None:
+            return
+        self.retiring = self.retiring or "peer_fin"
+        for data in tls_rest(self.transport):
+            if data:
+                self.data_received(data)
+            else:
+                self.eof_received()
+
+    def _lost(self, exc: BaseException | None) -> None:
         self.has_unread = None
         if self.on_lost is not None:
             self.on_lost()
