@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%\-]+)(
 NO_NAMES: Final[frozenset[str]] = frozenset()
 
 # What a session must not fix for all of its requests: it belongs to one body.
-_PER_MESSAGE: Final = ("content-length", "transfer-encoding")
+_PER_MESSAGE: Final = ("content-encoding", "content-length", "transfer-encoding")
 
 
 USER_AGENT: Final = f"keepwarm/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -167,7 +167,8 @@ class DefaultHeaders:
     B-06, P-16). Host and Content-Type differ from request to request and are the request's. Everything is encoded
     once, so a request without headers of its own adds one block.
 
-    Raises as :func:`encode_headers` does, and InvalidInput for Content-Length and Transfer-Encoding.
+    Raises as :func:`encode_headers` does, and InvalidInput for Content-Encoding, Content-Length and
+    Transfer-Encoding: they describe one message.
     """
 
     __slots__ = ("auto", "block")

@@ -128,13 +128,14 @@ class ClientRequest:
         names = own.names | defaults.names
         expect = own.get("expect") or defaults.get("expect") or ""
         self.expects_continue = payload is not None and (expect100 or expect.lower() == "100-continue")
-        self.wants_close = self.options.force_close or "close" in _tokens(own.getall("connection"))
+        connection = own.getall("connection") or defaults.block.getall("connection")
+        self.wants_close = self.options.force_close or "close" in _tokens(connection)
         self.may_replay = self.method in IDEMPOTENT_METHODS or "idempotency-key" in own.names
         parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), target.request_target, *given.version)]
         if "host" not in names and "host" not in skip:
             parts.append(b"Host: " + target.host + b"\r\n")
         parts.append(defaults.merge(own.without(("cookie",)), skip))
-        _check_boundary(payload, own)
+        _check_boundary(payload, own.get("content-type") or defaults.get("content-type"))
         parts.append(_content_type(payload, names, skip))
         parts.append(coding)
         parts.append(_authorization(given.auth or target.auth, own.names, names))
@@ -279,9 +280,8 @@ def _tokens(values: list[str]) -> list[str]:
     return [token.strip() for value in values for token in value.lower().split(",")]
 
 
-def _check_boundary(payload: Payload | None, own: HeaderBlock) -> None:
+def _check_boundary(payload: Payload | None, given: str | None) -> None:
     """A Content-Type of the caller replaces ours; for a multipart body it would take the boundary away."""
-    given = own.get("content-type")
     if given is None or payload is None or not (payload.content_type or "").startswith("multipart/"):
         return
     if "boundary=" not in given.lower():
