@@ -17,6 +17,8 @@ logger: Final = logging.getLogger(__name__)
 # What browsers allow; the least that RFC 6265, 6.1 asks for is 50 and 3000.
 MAX_PER_DOMAIN: Final = 180
 MAX_TOTAL: Final = 3000
+# Servers take 8 to 16 KiB for a line of the head or for all of it; what is longer is refused there.
+MAX_HEADER: Final = 16384
 
 
 class CookieJar:
@@ -33,8 +35,8 @@ class CookieJar:
     that is made with them, scheme, host and port, and nowhere else (K2).
 
     `now` gives the wall clock in seconds since 1970. At most `max_per_domain` cookies (180) are kept for a domain and
-    `max_total` (3000) in all; those not sent for the longest time go first. ``len()`` counts and iterating gives the
-    live cookies, oldest first.
+    `max_total` (3000) in all; those not sent for the longest time go first. A request takes along
+    16 KiB of them. ``len()`` counts and iterating gives the live cookies, oldest first.
     """
 
     __slots__ = ("_is_public_suffix", "_judge", "_now", "_store")
@@ -137,8 +139,10 @@ class CookieJar:
     def header_for(self, endpoint: Endpoint, path: str) -> str | None:
         """The value of the Cookie header for a request, None for none. `path` may be the whole request-target.
 
-        Costs next to nothing when the jar has no cookie for the host. Cookies of the caller that no request has used
-        yet now belong to `endpoint`.
+        At most 16 KiB: cookies in the order of RFC 6265, 5.4 until the next one does not fit; the first goes in any
+        case. So a server that sets many large cookies does not make every request a huge one. Costs next to nothing
+        when the jar has no cookie for the host. Cookies of the caller that no request has used yet now belong to
+        `endpoint`.
         """
         store = self._store
         if not store:
@@ -151,7 +155,8 @@ class CookieJar:
             return None
         path = request_path(path)
         now: float | None = None
-        parts = []
+        parts: list[str] = []
+        room = MAX_HEADER
         for cookie in found:
             if cookie.expires is not None:
                 now = self._now() if now is None else now
@@ -163,8 +168,12 @@ class CookieJar:
             if cookie.origin is not None and cookie.origin != endpoint:
                 continue
             if path_match(path, cookie.path):
+                part = f"{cookie.name}={cookie.value}"
+                if parts and len(part) > room:
+                    break
+                room -= len(part) + 2
                 store.touch(cookie)
-                parts.append(f"{cookie.name}={cookie.value}")
+                parts.append(part)
         return "; ".join(parts) if parts else None
 
     def _bind(self, cookie: Cookie, endpoint: Endpoint) -> None:

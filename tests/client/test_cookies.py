@@ -307,3 +307,36 @@ def test_values_do_not_show() -> None:
 
 def _morsel(text: str) -> "SimpleCookie":
     return SimpleCookie(text)
+
+
+# The bound of a header
+
+
+def test_a_header_has_16_kib_at_most(jar: CookieJar) -> None:
+    """In their order until the next one does not fit; what is not sent counts as unused."""
+    values = [f"c{number}={'v' * 3000}; Path=/" for number in range(20)]
+    jar.update_from_response(values, HOST, "/")
+    header = jar.header_for(HOST, "/")
+    assert header is not None
+    assert len(header) <= 16384
+    assert [part.partition("=")[0] for part in header.split("; ")] == ["c0", "c1", "c2", "c3", "c4"]
+    assert len(jar) == 20
+
+
+def test_a_header_of_16_kib_is_full(jar: CookieJar) -> None:
+    """The bound itself is allowed, a byte more is not."""
+    jar.add({f"c{number}": "v" * (4096 - 5) for number in range(3)})
+    jar.add({"d0": "v" * (4096 - 3)})
+    header = jar.header_for(HOST, "/")
+    assert header is not None
+    assert len(header) == 16384
+    jar.add({"d0": "v" * (4096 - 2)})
+    header = jar.header_for(HOST, "/")
+    assert header is not None
+    assert "d0" not in header
+
+
+def test_the_first_cookie_is_sent_whatever_its_length(jar: CookieJar) -> None:
+    """A cookie of the caller is never left out for its own size alone."""
+    jar.add({"large": "v" * 20_000, "small": "v"})
+    assert jar.header_for(HOST, "/") == "large=" + "v" * 20_000
