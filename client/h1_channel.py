@@ -6,14 +6,11 @@ import ssl
 from keepwarm.client.body import StreamReader
 from keepwarm.client.decoding import parse_codings
 from keepwarm.client.errors import (
-    BodyTooLarge,
     ClientPayloadError,
     ClientProtocolError,
-    ReadTimeoutError,
-    ResponseDisconnected,
-    TotalTimeoutError,
 )
 from keepwarm.client.exchange import Exchange
+from keepwarm.client.exchange_errors import check_size, disconnected, in_context, released, timed_out
 from keepwarm.client.h1 import ResponseParser
 from keepwarm.client.head import ResponseHead
 from keepwarm.client.request import ClientRequest
@@ -55,7 +52,7 @@ class H1Channel(Channel):
         self.exchange = exchange
         self._parser.start(request.method, request.options.limits, request.read_until_eof)
         if transport is None or transport.is_closing():
-            self._fail(self._disconnected(exchange, None, sent=False))
+            self._fail(disconnected(exchange, None, sent=False, begun=False))
             return exchange
         try:
             transport.write(request.wire)
@@ -103,7 +100,7 @@ class H1Channel(Channel):
             elif parser.got_continue and exchange.upload is not None:
                 exchange.upload.go_on()
         except ClientError as exc:
-            self._fail(self._with_context(exc, exchange))
+            self._fail(in_context(exc, exchange))
         except BaseException as exc:
             # Also what a signal handler raises in the middle (FAULTS L15): nobody knows how far we came. The caller
             # gets it too, for uvloop keeps what a callback raises to itself.
@@ -119,7 +116,7 @@ class H1Channel(Channel):
             exchange.codings = parse_codings(head.headers.getall("Content-Encoding"))
         most = options.max_body_size
         if most is not None:
-            _check_size(most, max(parser.expected or 0, len(parser.body)))
+            check_size(most, max(parser.expected or 0, len(parser.body)))
         if head.idle_hint is not None:
             self.idle_hint = head.idle_hint
         if head.uses_left is not None:
@@ -154,7 +151,7 @@ class H1Channel(Channel):
         elif body and stream is not None:
             most = exchange.request.options.max_body_size
             if most is not None:
-                _check_size(most, stream.total_bytes + len(body))
+                check_size(most, stream.total_bytes + len(body))
             stream.feed_data(body)
         if parser.complete:
             self._finish(exchange)
@@ -169,19 +166,20 @@ class H1Channel(Channel):
         if self.retiring is None:
             if parser.surplus:
                 self.retiring = "stray_bytes"
-            elif not parser.keep_alive or exchange.request.wants_close:
+            elif not parser.keep_alive:
                 self.retiring = "hint"
+            elif exchange.request.wants_close:
+                self.retiring = "force_close"
         if owner is not None and self.state == states.LEASED:
-            if exchange.upload is not None and (self.retiring == "protocol" or not self._is_sent(exchange.upload)):
-                # The peer may never read what is left of the body, so there is nothing to be polite about.
+            upload, count_unsent = exchange.upload, self.count_unsent
+            is_rest_left = upload is not None and (self.retiring == "protocol" or not upload.is_sent)
+            if is_rest_left or (count_unsent is not None and count_unsent()):
+                # The peer may never read what is left of the request, so there is nothing to be polite about. An
+                # upload that is sent need not have heard of it, nor its source have ended.
                 owner.close_channel(self, self.retiring or "protocol", politely=False)
             else:
                 owner.release(self)
         exchange.end()
-
-    def _is_sent(self, upload: Upload) -> bool:
-        """Whether all of the body is on its way. Its task need not have heard of that, nor its source have ended."""
-        return upload.is_sent and self.transport is not None and not self.transport.get_write_buffer_size()
 
     def eof_received(self) -> bool | None:
         self._got_eof = True
@@ -216,18 +214,18 @@ class H1Channel(Channel):
     def _end_of_input(self, exchange: Exchange, exc: BaseException | None) -> None:
         parser = self._parser
         if exchange.head is None:
-            self._fail(self._disconnected(exchange, exc, sent=True))
+            self._fail(disconnected(exchange, exc, sent=True, begun=parser.got_bytes))
             return
         try:
             parser.feed_eof()
         except ClientPayloadError as error:
             error.__cause__ = exc
-            self._fail(self._with_context(error, exchange))
+            self._fail(in_context(error, exchange))
             return
         if exc is not None:
             lost = ClientPayloadError(f"the connection was lost in the middle of the body: {exc}")
             lost.__cause__ = exc
-            self._fail(self._with_context(lost, exchange))
+            self._fail(in_context(lost, exchange))
         else:
             self._finish(exchange)
 
@@ -270,7 +268,7 @@ class H1Channel(Channel):
             self.abort_exchange()
             return
         if exchange.stream is not None:
-            exchange.stream.set_exception(_released(exchange))
+            exchange.stream.set_exception(released(exchange))
         self._resume()
         exchange.deadline = owner.clock.now() + seconds
         exchange.read_timeout = None
@@ -308,7 +306,7 @@ class H1Channel(Channel):
         if exchange is None or owner is None:
             return
         if now >= exchange.deadline:
-            self._fail(None if exchange.budget is not None else self._timed_out(exchange, TotalTimeoutError, "total"))
+            self._fail(None if exchange.budget is not None else timed_out(exchange, of_read=False))
             return
         upload = exchange.upload
         if upload is not None and upload.is_held:
@@ -319,7 +317,7 @@ class H1Channel(Channel):
         if (upload is not None and not upload.done) or (exchange.stream is not None and exchange.stream.is_paused):
             exchange.last_read = now  # the silence is ours
         elif now >= exchange.last_read + exchange.read_timeout:
-            self._fail(self._timed_out(exchange, ReadTimeoutError, "read"))
+            self._fail(timed_out(exchange, of_read=True))
             return
         owner.clock.watch(self, exchange.next_deadline())
 
@@ -341,62 +339,4 @@ class H1Channel(Channel):
             reason = "protocol" if isinstance(error, ClientProtocolError) else "error"
             self.owner.close_channel(self, self.retiring or reason, politely=False)
         if exchange is not None:
-            exchange.end(error or _released(exchange))
-
-    def _with_context(self, error: ClientError, exchange: Exchange) -> ClientError:
-        error.endpoint = self.endpoint
-        error.reused = exchange.reused
-        return error
-
-    def _disconnected(self, exchange: Exchange, exc: BaseException | None, *, sent: bool) -> ResponseDisconnected:
-        partly = self._parser.got_bytes
-        what = (
-            "closed the connection in the middle of the head of its answer to"
-            if partly
-            else "went away before it answered"
-        )
-        how = f": {exc}" if exc is not None else ""
-        error = ResponseDisconnected(
-            f"{self.endpoint} {what} "
-            f"{exchange.request.method} {exchange.request.target.url}{how} "
-            f"(connection {'reused' if exchange.reused else 'new'}, request {'sent' if sent else 'not sent'})",
-            request_sent=sent,
-            response_begun=partly,
-            endpoint=self.endpoint,
-            phase="head",
-            reused=exchange.reused,
-        )
-        error.__cause__ = exc
-        return error
-
-    def _timed_out(
-        self, exchange: Exchange, kind: "type[TotalTimeoutError] | type[ReadTimeoutError]", name: str
-    ) -> ClientError:
-        phase = "body" if exchange.head is not None else "head"
-        if exchange.upload is not None and not exchange.upload.done:
-            phase = "send"
-        return kind(
-            f"{exchange.request.method} {exchange.request.target.url}: the time limit timeout.{name} passed in the "
-            f"phase {phase!r} (connection {'reused' if exchange.reused else 'new'})",
-            endpoint=self.endpoint,
-            phase=phase,
-            reused=exchange.reused,
-        )
-
-
-def _released(exchange: Exchange) -> ClientError:
-    return ClientPayloadError(
-        f"the response to {exchange.request.method} {exchange.request.target.url} was released or closed before its "
-        "body was read",
-        endpoint=exchange.request.endpoint,
-        reused=exchange.reused,
-    )
-
-
-def _check_size(most: int, size: int) -> None:
-    if size > most:
-        raise BodyTooLarge(
-            f"the body of the response has {size} bytes or more, and max_body_size is {most}; raise it, or read less",
-            expected=most,
-            received=size,
-        )
+            exchange.end(error or released(exchange))

@@ -103,7 +103,7 @@ async def test_slow_header(tls: bool, clock: FakeClock) -> None:
         tap.send(b" ")
         await until(lambda: _last_read(connector) == clock.now())
         clock.advance(5.01)
-        with pytest.raises(TotalTimeoutError, match=r"timeout.total passed in the phase 'head'"):
+        with pytest.raises(TotalTimeoutError, match=r"timeout.total has passed, in the phase 'head'"):
             await call
         await server.until_idle()
         await watch.healthy()
@@ -132,12 +132,12 @@ async def test_slow_body(tls: bool, clock: FakeClock, total: float | None) -> No
             assert answer.content.exception() is None
         clock.advance(9.9)
         if total is not None:
-            with pytest.raises(TotalTimeoutError, match=r"timeout.total passed in the phase 'body'"):
+            with pytest.raises(TotalTimeoutError, match=r"timeout.total has passed, in the phase 'body'"):
                 await answer.read()
         else:
             assert answer.content.exception() is None
             clock.advance(0.2)
-            with pytest.raises(ReadTimeoutError, match=r"timeout.read passed in the phase 'body'"):
+            with pytest.raises(ReadTimeoutError, match=r"timeout.read=.* s, in the phase 'body'"):
                 await answer.read()
         await server.until_idle()
         await watch.healthy()

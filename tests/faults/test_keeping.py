@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keepwarm.client.errors import ResponseDisconnected
 from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from tests.support.calling import PLAIN_AND_TLS, Conserved, WatchedConnector, fetch, numbers, sent, serve, session
@@ -284,3 +285,27 @@ async def test_release_and_close_in_any_order_free_one_slot() -> None:
         await watch.settled(idle=0)
         assert [channel.state for channel in connector.channels] == [states.CLOSED] * 2
         await watch.healthy()
+
+
+@pytest.mark.fault("P35")
+async def test_force_close_is_its_own_reason() -> None:
+    """The books say that we closed it, not that the server asked for it."""
+    async with serve(answer_all) as server, session(force_close=True) as calls:
+        assert await fetch(calls, server.url("/x")) == "/x"
+        await turns(20)
+        assert numbers(calls).retired == {"force_close": 1}
+
+
+@pytest.mark.fault("P25")
+async def test_a_post_that_is_not_repeated_says_what_to_change() -> None:
+    """A POST on a connection that died is an error with advice; a GET never needs it."""
+
+    async def once(peer: Peer) -> None:
+        await Answer().run(peer)
+        await peer.head()
+        peer.fin()
+
+    async with serve(once) as server, session() as calls:
+        await fetch(calls, server.url("/warm"))
+        with pytest.raises(ResponseDisconnected, match=r"POST is not sent twice.*keepalive_timeout.*Idempotency-Key"):
+            await calls.post(server.url("/x"), data=b"x")
