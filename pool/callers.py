@@ -14,9 +14,8 @@ from keepwarm.pool.limits import Limits
 from keepwarm.pool.total_limit import TotalLimit
 from keepwarm.pool.waiters import Waiter
 
-# A caller whose wait for the limit is over, but for whom a dial is under way, is looked at again this often: the time
-# limit of a dial is conn_timeout.
-COVERED_RECHECK = 0.05
+# A caller who insists on a new connection has had one that died: its place is this far before those of other callers.
+AHEAD = 1 << 62
 
 
 class CallersOwner(Protocol):
@@ -31,7 +30,18 @@ class CallersOwner(Protocol):
 class Callers:
     """Puts callers into the queues of their endpoints, and takes out those who leave before they are served."""
 
-    __slots__ = ("_clock", "_dials", "_holder", "_keeps_dials", "_limits", "_loop", "_owner", "_places", "_total")
+    __slots__ = (
+        "_clock",
+        "_covered",
+        "_dials",
+        "_holder",
+        "_keeps_dials",
+        "_limits",
+        "_loop",
+        "_owner",
+        "_places",
+        "_total",
+    )
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Callers:
         # A dial whose caller ran out of time may still serve the next one, if something else bounds it.
         self._keeps_dials = keeps_dials
         self._places = count()
+        self._covered: tuple[EndpointPool, float, float] | None = None
         self._holder: tuple[EndpointPool, float, str] | None = None
 
     def arrive(self, home: EndpointPool, pool_timeout: float | None, deadline: float, fresh: bool) -> Waiter:
@@ -63,7 +74,7 @@ class Callers:
             self,
             home,
             self._loop.create_future(),
-            place=next(self._places),
+            place=next(self._places) - (AHEAD if fresh else 0),
             since=now,
             pool_deadline=NEVER if seconds is None else now + seconds,
             call_deadline=deadline,
@@ -71,22 +82,35 @@ class Callers:
         )
 
     def enqueue(self, waiter: Waiter) -> None:
-        """At the end of its queue. Raises PoolFullError."""
+        """At the end of its line; one who insists on a new connection comes before all others.
+
+        Raises PoolFullError, but not for the latter: they have been served before, so the limit bounds them.
+        """
         home, most = waiter.home, self._limits.max_waiting
-        if most is not None and home.uncovered >= most:
+        if most is not None and home.uncovered >= most and not waiter.fresh:
             raise wait_errors.queue_full(home, self._limits)
         home.queue.add(waiter)
         home.waits += 1
-        self._wait(waiter)
+        self._wait(waiter, in_front=waiter.fresh)
 
     def enqueue_again(self, waiter: Waiter, home: EndpointPool) -> Waiter:
         """At the place that it had: the channel that it was given died on its way."""
         again = waiter.again(home, self._loop.create_future())
         home.queue.add_back(again)
-        if self._total is not None:
-            self._total.leave(home)  # its oldest caller is older now
-        self._wait(again)
+        self._wait(again, in_front=True)
         return again
+
+    def wants_room(self, home: EndpointPool) -> bool:
+        """Whether a used connection that came back to `home` is to make room for a dial, here or elsewhere.
+
+        Here, if the oldest caller insists on a new one: it was not dialled for, so there is no room for a dial.
+        """
+        queue, total = home.queue, self._total
+        if queue.fresh and len(queue.fresh) > len(home.dials) + home.closing:
+            oldest = queue.oldest()
+            if oldest is not None and oldest.fresh:
+                return True
+        return total is not None and total.hungry > 0 and total.is_owed_elsewhere(home)
 
     def give_up(self, waiter: Waiter) -> None:
         """The caller was cancelled, or is about to raise what it was told."""
@@ -117,27 +141,48 @@ class Callers:
         if not waiter.is_live:
             return
         home = waiter.home
-        if not home.queue.is_among_first(waiter, len(home.dials)):
+        if waiter.place >= self._first_uncovered_place(home, now):
             waiter.fail(wait_errors.not_in_time(waiter, now, self._limits, self._oldest_holder(home, now)))
         elif waiter.call_deadline <= now:
             waiter.fail(wait_errors.cut_short(waiter, now))
         else:
-            self._clock.watch(waiter, min(waiter.call_deadline, now + COVERED_RECHECK))
+            # Its wait for the limit is over: the time limit of the dial is conn_timeout. A dial that ends takes the
+            # oldest caller with it, so this one stays covered until somebody comes in front of it.
+            self._clock.watch(waiter, waiter.call_deadline)
             return
         home.queue.remove(waiter)
         if not self._keeps_dials:
             self._dials.drop_surplus(home)
         self._left_unserved(waiter)
 
-    def _wait(self, waiter: Waiter) -> None:
-        first = min(waiter.pool_deadline, waiter.call_deadline)
+    def _wait(self, waiter: Waiter, *, in_front: bool) -> None:
+        home, first = waiter.home, min(waiter.pool_deadline, waiter.call_deadline)
         if first < NEVER:
             self._clock.watch(waiter, first)
-        self._dials.start_for(waiter.home)
+        if in_front and self._total is not None:
+            self._total.leave(home)  # who is to be dialled for next there is older now
+        self._dials.start_for(home)
+        if in_front and home.uncovered > 0:
+            self._judge_again(home)
+
+    def _judge_again(self, home: EndpointPool) -> None:
+        """Somebody came in front: the last one for whom a dial was under way may be without it, and out of time."""
+        last, now = home.first_uncovered(), self._clock.now()
+        if last is not None and last.pool_deadline <= now:
+            self._clock.watch(last, now)
 
     def _left_unserved(self, waiter: Waiter) -> None:
         self.was_taken(waiter)
         self._owner.drop_if_empty(waiter.home)
+
+    def _first_uncovered_place(self, home: EndpointPool, now: float) -> float:
+        """Callers before this place have a dial under way. Looked for once in a sweep: those whose time is over
+        together are judged together."""
+        found = self._covered
+        if found is None or found[0] is not home or found[1] != now:
+            first = home.first_uncovered() if home.uncovered > 0 else None
+            found = self._covered = (home, now, NEVER if first is None else first.place)
+        return found[2]
 
     def _oldest_holder(self, home: EndpointPool, now: float) -> str:
         """Looked for once in a sweep, however many waiters it ends."""

@@ -30,7 +30,8 @@ class Limits:
     """How much a pool may hold. None means no limit; every open socket counts, dials and goodbyes included.
 
     `per_endpoint` bounds the sockets of one (host, port, is_ssl); `total` bounds their sum. `max_waiting` bounds the
-    callers of one endpoint that wait without a dial of their own under way; the next one gets PoolFullError at once.
+    callers of one endpoint that wait without a dial of their own under way; the next one gets PoolFullError at once,
+    but not a request that is sent again because its connection died.
     `pool_timeout` is how many seconds a caller waits for its turn before PoolTimeoutError.
     """
 

@@ -117,9 +117,9 @@ class Pool:
         """A leased channel: an idle one, one that comes free, or a new one; in strict order of arrival.
 
         `pool_timeout` (seconds; None: the pool's own) bounds the wait for the limit, `deadline` (a time of the
-        clock) the whole wait. `fresh` insists on a new connection. Raises PoolTimeoutError, ClientTimeoutError,
-        PoolFullError, PoolClosedError, or what the dial raised. A caller that is cancelled keeps nothing: a channel
-        that was given to it already goes to the next in line.
+        clock) the whole wait. `fresh` is for a request whose connection died: only a new one will do, and as it has
+        been served before it goes ahead of the others. Raises PoolTimeoutError, ClientTimeoutError, PoolFullError,
+        PoolClosedError, or what the dial raised. A cancelled caller's channel goes to the next in line.
         """
         if self.closed:
             raise wait_errors.closed_already(endpoint)
@@ -257,7 +257,7 @@ class Pool:
 
     def _hand_over(self, home: EndpointPool, channel: Channel) -> bool:
         """Give the channel to the oldest waiter (law 1, 2). False if nobody can take it."""
-        if self._total is not None and self._total.hungry and self._total.is_owed_elsewhere(home):
+        if self._callers.wants_room(home):
             self.close_channel(channel, "room", politely=False)
             return True
         if (waiter := home.queue.take(for_used=True)) is None:

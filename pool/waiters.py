@@ -30,7 +30,8 @@ class Waiter:
     finds the channel here and has to give it back.
 
     `place` grows with each arrival at the pool, whatever the endpoint, and is the order in which callers are served:
-    two may arrive at the same time of the clock. `since` is that time. `fresh`: only a new connection will do.
+    two may arrive at the same time of the clock. `since` is that time. `fresh`: only a new connection will do; such a
+    caller has been served before, and its place is before those of all others.
     """
 
     __slots__ = (
@@ -103,7 +104,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """Callers in order of arrival; all operations but `add_back`, `after` and `is_among_first` are O(1).
+    """Callers in order of arrival; all operations but `add_back` and `after` are O(1).
 
     Those who insist on a new connection stand in a line of their own, so that a returned channel finds the first who
     can take it without passing anybody over. Both are OrderedDicts, because deleting from the front of a plain dict
@@ -169,18 +170,6 @@ class WaitQueue:
         if waiter is not None:
             del self._line(waiter)[waiter]
         return waiter
-
-    def is_among_first(self, waiter: Waiter, count: int) -> bool:
-        """Whether fewer than `count` others are before it. Linear in `count` unless all are."""
-        if count >= len(self):
-            return True
-        before = 0
-        for line in (self.ordinary, self.fresh):
-            for other in islice(line, count):
-                if other.place >= waiter.place:
-                    break
-                before += 1
-        return before < count
 
     def _line(self, waiter: Waiter) -> "OrderedDict[Waiter, None]":
         return self.fresh if waiter.fresh else self.ordinary

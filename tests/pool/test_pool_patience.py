@@ -1,5 +1,9 @@
 """How long callers wait, how many may, and what they are told."""
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 
 from keepwarm.pool.errors import ClientTimeoutError, ConnectTimeoutError, PoolFullError, PoolTimeoutError
@@ -7,6 +11,24 @@ from tests.support.fake_channels import A, B, rig
 from tests.support.leaks import turns
 
 pytestmark = pytest.mark.asyncio
+
+
+def lines(call: Callable[[], object]) -> int:
+    """How many lines of Python a call runs."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> "Callable[..., object]":
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 @pytest.mark.fault("P46")
@@ -36,6 +58,37 @@ async def test_the_pool_timeout() -> None:
         assert (r.of().waiting, r.clock.timers) == (0, 0)
         r.pool.release(channel)
         assert r.of().idle == 1
+
+
+@pytest.mark.fault("R09")
+async def test_who_has_a_dial_is_not_looked_at_again() -> None:
+    """Once the time for the limit is over for callers with dials, nothing is due, however many wait."""
+    async with rig(limit=50, at_once=False) as r:
+        covered = [r.ask(pool_timeout=1) for _ in range(50)]
+        await turns(2)
+        (patient,) = await r.queue(1)
+        r.clock.advance(1.1)
+        await turns(1)
+        assert r.clock.timers == 0
+        assert not any(task.done() for task in [*covered, patient])
+        for dial in r.dials.pending:
+            dial.succeed()
+        await turns(2)
+        assert ([task.done() for task in covered], patient.done()) == ([True] * 50, False)
+
+
+@pytest.mark.fault("R09")
+async def test_callers_out_of_time_together_are_judged_together() -> None:
+    """Twice the callers, twice the steps: the dials are not counted for each of them."""
+    cost = []
+    for count in (100, 200):
+        async with rig(limit=count, at_once=False) as r:
+            for _ in range(count):
+                r.ask(pool_timeout=1)
+            await turns(2)
+            await r.queue(1)
+            cost.append(lines(lambda: r.clock.advance(1.1)))
+    assert cost[1] < 2.5 * cost[0]
 
 
 @pytest.mark.fault("P46")

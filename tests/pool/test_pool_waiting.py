@@ -199,7 +199,7 @@ def steps(call: Callable[[], object]) -> int:
 
 
 async def test_what_insists_on_a_new_one_hides_nothing() -> None:
-    """A caller that takes only a new connection waits; the idle one goes to whoever can use it."""
+    """Callers that take only a new connection get room for one dial each; the next used one goes to who can use it."""
     async with rig(limit=2, at_once=False) as r:
         dialled = await r.queue(2)
         for dial in r.dials.pending:
@@ -209,19 +209,19 @@ async def test_what_insists_on_a_new_one_hides_nothing() -> None:
         fresh = await r.queue(2, fresh=True)
         ordinary = r.ask()
         await turns(2)
-        r.pool.release(one)
-        assert await ordinary is one
-        assert [task.done() for task in fresh] == [False, False]
-        r.pool.release(two)  # nobody can take it: it makes room for a dial
+        r.pool.release(one)  # the oldest of all cannot take it: it makes room for a dial
         await turns(2)
         assert (r.of().dialling, r.of().leased) == (1, 1)
         r.dials.pending[0].succeed()
         new = await fresh[0]
         assert new not in (one, two)
-        r.pool.release(one)
+        r.pool.release(two)
         await turns(2)
+        assert (r.of().dialling, ordinary.done()) == (1, False)
+        r.pool.release(new)
+        assert await ordinary is new
         r.dials.pending[0].succeed()
-        assert await fresh[1] is not new
+        assert await fresh[1] not in (one, two, new)
 
 
 async def test_a_newcomer_beside_those_who_insist() -> None:

@@ -108,14 +108,6 @@ def test_coming_back(line: Line, order: tuple[int, ...], kinds: str) -> None:
 
 
 @pytest.mark.parametrize("kinds", ["ooooo", "fffff", "fofof", "oofff"])
-def test_who_is_among_the_first(line: Line, kinds: str) -> None:
-    """The question of who is covered by so many dials."""
-    waiters = line.waiters(kinds)
-    for count in range(7):
-        assert [line.queue.is_among_first(waiter, count) for waiter in waiters] == [n < count for n in range(5)]
-
-
-@pytest.mark.parametrize("kinds", ["ooooo", "fffff", "fofof", "oofff"])
 def test_who_comes_after_so_many(line: Line, kinds: str) -> None:
     """Those who have gone are not counted."""
     waiters = line.waiters(kinds)

@@ -44,11 +44,21 @@ which = st.integers(min_value=0, max_value=7)
 class AuditedPool(Pool):
     """A pool that is asked after each step whether its books are right, and at each hand-over who comes first."""
 
+    is_adopting = False
+
+    def adopt(self, home: EndpointPool, channel: Channel) -> None:
+        self.is_adopting = True
+        super().adopt(home, channel)
+        self.is_adopting = False
+
     def _give(self, home: EndpointPool, channel: Channel, waiter: Waiter) -> None:
         older = [other for other in waiting(home) if other.place < waiter.place]
-        if channel.uses:
-            older = [other for other in older if not other.fresh]
-        assert not older, "somebody who came first was passed over"
+        insisting = [other for other in older if other.fresh]
+        assert len(older) == len(insisting), "somebody who came first was passed over"
+        if self.is_adopting:
+            assert not insisting, "a new connection passed by who insists on one"
+        else:
+            assert len(insisting) <= len(home.dials) + home.closing, "nothing made room for who insists on a new one"
         assert waiter.is_live, "settled twice"
         super()._give(home, channel, waiter)
 
@@ -84,7 +94,10 @@ class AuditedPool(Pool):
     def _audit_waiting(self, home: EndpointPool) -> None:
         limit, total = self._limits.per_endpoint, self._total
         assert limit is None or home.open <= limit
-        live = waiting(home)
+        live = sorted(waiting(home), key=lambda waiter: waiter.place)
+        for waiter in live[len(home.dials) :]:
+            limit_of_time = max(min(waiter.pool_deadline, waiter.call_deadline), waiter.since)
+            assert waiter.deadline <= max(limit_of_time, self.clock.now()), "no dial for it, and no end of its wait"
         assert not (home.idle and any(not waiter.fresh for waiter in live)), "somebody waits beside an idle channel"
         if len(live) > len(home.dials) and not self.closed:
             has_room = limit is None or home.open < limit
