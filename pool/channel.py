@@ -224,6 +224,16 @@ class Channel(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
+        if self.state == states.IDLE and self.retiring is None:
+            # Nothing of ours is under way: the transport answers what the peer sends inside TLS, and the peer does not
+            # read the answers. They would pile up without end (T18). The abort waits for the next turn, for the
+            # transport is in the middle of reading.
+            self.retiring = "stray_bytes"
+            self.loop.call_soon(self._drop_unanswerable)
+
+    def _drop_unanswerable(self) -> None:
+        if self.state == states.IDLE and self.owner is not None:
+            self.owner.close_channel(self, "stray_bytes", politely=False)
 
     def resume_writing(self) -> None:
         self.is_write_paused = False

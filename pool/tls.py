@@ -111,8 +111,8 @@ def _check_fast_tls() -> None:
 
 
 def make_context(verify_ssl: bool) -> ssl.SSLContext:
-    """A new client context: TLS 1.2 and up, ALPN http/1.1, the system's certificate authorities unless `verify_ssl`
-    is False.
+    """A new client context: TLS 1.2 and up, no renegotiation, ALPN http/1.1, the system's certificate authorities
+    unless `verify_ssl` is False.
 
     Raises OSError when the authorities cannot be read, for instance for lack of descriptors (R05). The standard
     library would ignore that and give a context that trusts nobody, for ever.
@@ -125,6 +125,8 @@ def make_context(verify_ssl: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Within TLS 1.2 a server could ask for a new handshake, again and again, and show another certificate in it (T18).
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     return context
 

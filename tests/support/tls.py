@@ -28,6 +28,17 @@ class ServerTLS:
         return self._object.selected_alpn_protocol()
 
     @property
+    def cipher(self) -> str | None:
+        """The name of the cipher suite that was agreed on, if any."""
+        found = self._object.cipher()
+        return None if found is None else found[0]
+
+    @property
+    def shown_certificate(self) -> bool:
+        """Whether the client has shown a certificate."""
+        return self._object.getpeercert(True) is not None
+
+    @property
     def resumed(self) -> bool:
         """Whether the client came back with a session."""
         return bool(self._object.session_reused)
