@@ -63,6 +63,11 @@ class Cookie:
         """What tells cookies apart: domain, path, name (RFC 6265, 5.3 step 11)."""
         return self.domain, self.path, self.name
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the caller gave it without a domain, and no response has replaced it since (K2)."""
+        return not self.domain or self.origin is not None
+
     def take(self, other: "Cookie") -> None:
         """Become the other cookie, all but the serial numbers."""
         self.name = other.name

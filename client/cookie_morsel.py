@@ -72,10 +72,9 @@ class CookieMorsel(Morsel[str]):
         """Show the cookie as it is now."""
         cookie = self.cookie
         expires = "" if cookie.expires is None else format_cookie_date(cookie.expires)
-        is_given = not cookie.domain or cookie.origin is not None
         attributes: dict[str, Any] = {
             "expires": expires,
-            "path": "" if is_given and cookie.path == "/" else cookie.path,
+            "path": "" if cookie.is_given and cookie.path == "/" else cookie.path,
             "domain": "" if cookie.host_only else cookie.domain,
             "max-age": "",
             "secure": cookie.secure or "",

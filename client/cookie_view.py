@@ -22,11 +22,12 @@ class CookieView(SimpleCookie):
     """The cookies of a jar, by name, as a SimpleCookie. It is live both ways.
 
     A SimpleCookie has one cookie a name, a jar one for each domain, path and name. Of several cookies of one name the
-    view shows the one that changed last. Assigning a value to a name changes the value of the cookie that is shown
-    and keeps its scope; for a new name it adds a cookie, which goes to the origin of the next request (K2). A Morsel
-    does the same with its attributes, unless it names a domain: then it is a cookie of its own. Deleting a name
-    deletes all cookies of that name. Morsels that it gives write their edits to the jar; they show the state at the
-    last look through the view.
+    view shows the one that changed last. Assigning a value to a name gives a cookie of the caller: it replaces the
+    value of the one that the caller gave under this name, which stays with its origin; if there is none, it adds a
+    cookie, which goes to the origin of the next request (K2). What it never does is to take the scope of a cookie
+    that a response set: any host may set any name. A Morsel does the same with its attributes, unless it names a
+    domain: then it is a cookie of its own. Deleting a name deletes all cookies of that name. Morsels that it gives
+    write their edits to the very cookie that they show, as it was at the last look through the view.
 
     Raises InvalidInput or TypeError, naming `cookies`, for names and values that cannot be sent. Copies and pickles
     are plain SimpleCookies.
@@ -114,7 +115,7 @@ class CookieView(SimpleCookie):
     # Writing
 
     def __setitem__(self, name: str, value: Any) -> None:
-        found = self._jar.named(name) if isinstance(name, str) else []
+        found = [cookie for cookie in self._jar.named(name) if cookie.is_given] if isinstance(name, str) else []
         if not found or (isinstance(value, Morsel) and (isinstance(value, CookieMorsel) or value["domain"])):
             self._jar.add([(name, value)])
         elif isinstance(value, Morsel):

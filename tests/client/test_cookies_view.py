@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from http.cookies import CookieError, Morsel, SimpleCookie
 
 import pytest
@@ -95,10 +96,52 @@ def test_writing(view: CookieView, jar: CookieJar) -> None:
         view.popitem()
 
 
+def _assign(view: CookieView) -> None:
+    view["a"] = "secret"
+
+
+ASSIGNMENTS: dict[str, Callable[[CookieView], None]] = {
+    "item": _assign,
+    "update": lambda view: view.update({"a": "secret"}),
+    "load text": lambda view: view.load("a=secret"),
+    "load mapping": lambda view: view.load({"a": "secret"}),
+    "morsel": lambda view: view.update(SimpleCookie("a=secret; Path=/; HttpOnly")),
+}
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("how", ASSIGNMENTS)
+@pytest.mark.parametrize("planted", ["a=1; Path=/", "a=1; Path=/; Domain=example.net; Max-Age=60"])
+def test_a_value_never_takes_the_scope_of_a_response(view: CookieView, jar: CookieJar, how: str, planted: str) -> None:
+    """K2: a host that sets the name of the caller's cookie does not get the caller's next value for it."""
+    view["a"] = "old"
+    assert jar.header_for(HOST, "/") == "a=old"
+    jar.update_from_response([planted], OTHER, "/")
+    assert view["a"].value == "1"
+    ASSIGNMENTS[how](view)
+    assert view["a"].value == "secret"
+    assert (jar.header_for(OTHER, "/"), jar.header_for(HOST, "/")) == ("a=1", "a=secret")
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("how", ASSIGNMENTS)
+def test_a_value_for_a_name_that_only_a_response_set(view: CookieView, jar: CookieJar, how: str) -> None:
+    """K2: it is a cookie of its own, for the origin of the next request; there it replaces what stands in its place."""
+    jar.update_from_response(["a=1; Path=/"], OTHER, "/")
+    ASSIGNMENTS[how](view)
+    assert view["a"].value == "secret" and len(jar) == 2
+    assert jar.header_for(HOST, "/") == "a=secret"
+    assert jar.header_for(OTHER, "/") == "a=1"
+    jar.clear(lambda cookie: cookie.is_given)
+    ASSIGNMENTS[how](view)
+    assert jar.header_for(OTHER, "/") == "a=secret" and len(jar) == 1
+
+
 @pytest.mark.fault("C12", "C15")
 def test_a_new_value_keeps_the_scope(view: CookieView, jar: CookieJar) -> None:
-    """Assigning to a name that is there never sends it to another host; a Morsel of a response is no exception."""
-    jar.update_from_response(["a=1; Path=/p"], HOST, "/p/x")
+    """A new value for the caller's own cookie stays with its origin and its attributes; a Morsel can change these."""
+    view["a"] = SimpleCookie("a=1; Path=/p")["a"]
+    assert jar.header_for(HOST, "/p") == "a=1"
     view["a"] = "2"
     assert jar.header_for(OTHER, "/p") is None
     assert jar.header_for(HOST, "/p") == "a=2"
@@ -110,14 +153,22 @@ def test_a_new_value_keeps_the_scope(view: CookieView, jar: CookieJar) -> None:
     assert [c.value for c in jar] == ["3", "4"]
 
 
+@pytest.mark.fault("C12")
+def test_setdefault_leaves_what_is_there(view: CookieView, jar: CookieJar) -> None:
+    """It shows the cookie of a response and stores nothing."""
+    jar.update_from_response(["a=1"], OTHER, "/")
+    assert view.setdefault("a", "secret").value == "1"
+    assert jar.header_for(HOST, "/") is None and len(jar) == 1
+
+
 def test_one_name_twice(view: CookieView, jar: CookieJar) -> None:
-    """Of several cookies of a name the last changed is shown and edited; deleting deletes them all."""
+    """Of several cookies of a name the last changed is shown, and edited by its Morsel; deleting deletes them all."""
     jar.update_from_response(["a=1"], HOST, "/")
     jar.update_from_response(["a=2"], OTHER, "/")
     assert view["a"].value == "2" and len(view) == 1
     jar.update_from_response(["a=3"], HOST, "/")
     assert view["a"].value == "3"
-    view["a"] = "4"
+    view["a"].set("a", "4", "4")
     assert (jar.header_for(HOST, "/"), jar.header_for(OTHER, "/")) == ("a=4", "a=2")
     del view["a"]
     assert len(jar) == 0
