@@ -43,11 +43,12 @@ class Channel(asyncio.Protocol):
 
     `uses` counts leases. `idle_hint` is how many seconds the peer said it keeps the connection idle, `uses_left` how
     many more requests it said it serves. `retiring` is the reason why the channel will not be kept, once there is
-    one.
+    one. `count_unsent` tells how many bytes that were written have not reached the kernel.
     """
 
     __slots__ = (
         "__weakref__",
+        "count_unsent",
         "deadline",
         "endpoint",
         "has_unread",
@@ -90,6 +91,7 @@ class Channel(asyncio.Protocol):
         self.write_waiters: list[asyncio.Future[None]] = []
         self.reader: asyncio.StreamReader | None = None
         self.has_unread: Callable[[int], object] | None = None
+        self.count_unsent: Callable[[], int] | None = None
         self.on_lost: Callable[[], None] | None = None
 
     # What the pool asks
@@ -147,7 +149,7 @@ class Channel(asyncio.Protocol):
         transport, self.transport = self.transport, None
         if self.state != states.CLOSED:
             self.state = states.step(self.state, states.LOST)
-        self.owner = self.home = self.has_unread = None
+        self.owner = self.home = self.has_unread = self.count_unsent = None
         self.deadline = NEVER
         return transport
 
@@ -155,6 +157,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self.count_unsent = transport.get_write_buffer_size  # type: ignore[attr-defined]
         self.is_tls = transport.get_extra_info("ssl_object") is not None
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -203,7 +206,7 @@ class Channel(asyncio.Protocol):
                 self.eof_received()
 
     def _lost(self, exc: BaseException | None) -> None:
-        self.has_unread = None
+        self.has_unread = self.count_unsent = None
         if self.on_lost is not None:
             self.on_lost()
         if self.reader is not None and not self.reader.at_eof():

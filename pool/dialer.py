@@ -76,6 +76,8 @@ class Dialer:
         try:
             transport, channel = opening.hand_over(req.channel_factory())
             channel.on_lost = opening.on_lost
+            if opening.count_unsent is not None:
+                channel.count_unsent = opening.count_unsent
             return transport, channel
         except BaseException:
             opening.abort()

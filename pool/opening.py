@@ -16,6 +16,7 @@ either returns an Opening that owns the socket, or raises and leaves no open soc
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -33,10 +34,12 @@ _BIO_SIZE = 4 * (16 * 1024 + 64)
 class Opening(asyncio.Protocol):
     """Holds a transport, and what arrives meanwhile, until `hand_over`."""
 
-    __slots__ = ("_early", "on_lost", "transport")
+    __slots__ = ("_early", "count_unsent", "on_lost", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        # For Channel.count_unsent, where the transport itself does not know: TLS counts what it has not encrypted yet.
+        self.count_unsent: Callable[[], int] | None = None
         # To be called once the transport is gone; None if there is nothing to do.
         self.on_lost: Callable[[], None] | None = None
         self._early: list[bytes] = []
@@ -121,6 +124,14 @@ class _FastLoop:
         self._timers.clear()
 
 
+def _count_fast(transport: asyncio.Transport, fd: int) -> Callable[[], int]:
+    """aiofastnet does not tell what waits in its buffer of encrypted bytes. Something may as long as the kernel takes
+    no more: it gives them to the kernel at once."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return lambda: transport.get_write_buffer_size() or not poll.poll(0)
+
+
 async def open_fast_tls(
     sock: socket.socket, context: ssl.SSLContext, server_hostname: str, options: TLSOptions
 ) -> Opening:
@@ -148,6 +159,8 @@ async def open_fast_tls(
         raise
     loop.cancel_timers()
     opening.on_lost = loop.cancel_timers
+    if opening.transport is not None:
+        opening.count_unsent = _count_fast(opening.transport, sock.fileno())
     return opening
 
 
@@ -171,6 +184,7 @@ async def start_tls(
             ssl_shutdown_timeout=options.shutdown_limit,
         )
         opening.transport = secure
+        opening.count_unsent = transport.get_write_buffer_size
         if opening.is_lost:
             raise ConnectionResetError("the peer closed the connection after the handshake")
     except BaseException:
