@@ -136,19 +136,20 @@ class CookieJar:
 
     # What requests take along
 
-    def header_for(self, endpoint: Endpoint, path: str) -> str | None:
+    def header_for(self, endpoint: Endpoint, path: str, *, binds: bool = True) -> str | None:
         """The value of the Cookie header for a request, None for none. `path` may be the whole request-target.
 
         At most 16 KiB: cookies in the order of RFC 6265, 5.4 until the next one does not fit; the first goes in any
         case. So a server that sets many large cookies does not make every request a huge one. Costs next to nothing
         when the jar has no cookie for the host. Cookies of the caller that no request has used yet now belong to
-        `endpoint`.
+        `endpoint`, unless `binds` is False: for where a peer, and not the caller, chose the endpoint.
         """
         store = self._store
         if not store:
             return None
-        for cookie in store.unbound():
-            self._bind(cookie, endpoint)
+        if binds:
+            for cookie in store.unbound():
+                self._bind(cookie, endpoint)
         host, _, is_ssl = endpoint
         found = store.for_host(host)
         if not found:

@@ -285,7 +285,9 @@ class ClientSession(Closable):
         history: list[ClientResponse] = []
         while True:
             if jar:
-                header = jar.header_for(request.endpoint, request.target.request_target.decode("ascii"))
+                # Where a redirect leads is the peer's choice, so it is not the first origin of a cookie (K2).
+                path = request.target.request_target.decode("ascii")
+                header = jar.header_for(request.endpoint, path, binds=not history)
                 if header is not None:
                     request = request.with_cookies(header)
             exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)

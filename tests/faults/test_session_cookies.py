@@ -13,7 +13,7 @@ from keepwarm.client.session import ClientSession
 from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, serve
 from tests.support.http1 import Request, ok, response
 from tests.support.server import ScriptedServer, answering
-from tests.support.sites import A, B, Page, at, caller, pages
+from tests.support.sites import A, B, Page, at, caller, moved, pages
 
 pytestmark = pytest.mark.asyncio
 
@@ -57,6 +57,24 @@ async def test_cookies_of_the_caller_go_to_the_first_origin(tls: bool, how: str)
             assert await cookies_sent(calls, other_port) == []
             assert await cookies_sent(calls, other_scheme) == []
             assert await cookies_sent(calls, server) == expected
+
+
+@PLAIN_AND_TLS
+@pytest.mark.fault("C12", "C01")
+async def test_a_redirect_never_binds_a_cookie_of_the_caller(tls: bool) -> None:
+    """K2: a cookie given while a call is under way waits for the next call; the target of a redirect is no caller."""
+
+    def answer(request: Request) -> bytes:
+        if request.target != "/start":
+            return ok(nonce=request.nonce)
+        calls.cookies["tok"] = "secret"
+        return moved(at(other, "/x", B))
+
+    async with serve(answering(answer), tls=tls) as server, serve(tls=tls) as other, caller() as calls:
+        await visit(calls, at(server, "/start"))
+        assert [request.header_all("Cookie") for request in other.requests] == [[]]
+        assert await cookies_sent(calls, server) == ["tok=secret"]
+        assert await cookies_sent(calls, other, "/", B) == []
 
 
 @pytest.mark.fault("C12")
