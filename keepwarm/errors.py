@@ -1,7 +1,7 @@
 """All errors of keepwarm, by name. The trees are drawn in `keepwarm.pool.errors` and `keepwarm.client.errors`."""
 
 from keepwarm.client.chunked import ChunkedBodyError
-from keepwarm.client.decoding_error import ContentDecodingError
+from keepwarm.client.decoding_error import ContentDecodingError, DecodedBodyTooLarge
 from keepwarm.client.errors import (
     BadHttpMessage,
     BadStatusLine,
@@ -72,6 +72,7 @@ __all__ = [
     "ContentDecodingError",
     "ContentEncodingError",
     "DNSError",
+    "DecodedBodyTooLarge",
     "DisconnectedError",
     "FingerprintMismatch",
     "HeadTooLarge",
