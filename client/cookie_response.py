@@ -19,24 +19,24 @@ def response_cookies(values: Iterable[str], source: str = "a response") -> "Simp
     no cookie are left out; one warning tells how many, however many there are (FAULTS C18, R13). Never raises.
     """
     cookies: SimpleCookie = SimpleCookie()
-    count = bad = 0
-    first = ""
+    count = bad = size = 0
     for value in values:
         count += 1
         parsed = parse_set_cookie(value)
         if parsed is None:
             bad += 1
-            first = first or printable(value)
+            size += len(value)
         else:
             morsel = make_morsel(parsed.name, parsed.value, _attributes(parsed))
             dict.__setitem__(cookies, parsed.name, morsel)
     if bad:
+        # Not a byte of them: what was to be a cookie is a secret as often as a cookie.
         logger.warning(
-            "%s: %d of %d Set-Cookie fields are no cookies and were left out; the first is '%s'",
+            "%s: %d of %d Set-Cookie fields, %d characters in all, are no cookies and were left out",
             printable(source),
             bad,
             count,
-            first,
+            size,
         )
     return cookies
 
