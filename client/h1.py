@@ -32,6 +32,7 @@ MOST_KNOWN: Final = 4096
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _LENGTH = re.compile(rb"[0-9]+")
+_LINE_END = re.compile(rb"[\r\n]")
 
 
 class _Syntax:
@@ -199,8 +200,9 @@ class ResponseParser:
         size = len(held)
         if not held.startswith(b"HTTP/1."[:size]):
             raise _not_http(held)
-        if _ILLEGAL.search(held, max(size - added - 1, 0)):
-            self._refuse_illegal(bytes(held))
+        illegal = _ILLEGAL.search(held, max(size - added - 1, 0))
+        if illegal:
+            raise _illegal(held, illegal.start())
         if size > limits.block:
             raise HeadTooLarge("the head", limits.block)
         at = held.find(b"\n", size - added)
@@ -275,18 +277,14 @@ class ResponseParser:
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError as exc:
-            if _ILLEGAL.search(raw):
-                self._refuse_illegal(raw)
+            illegal = _ILLEGAL.search(raw)
+            if illegal:
+                raise _illegal(raw, illegal.start()) from None
             raise ClientProtocolError(
-                f"the head of the response is not valid HTTP: {exc} in '{printable(raw)}'"
+                f"the head of the response is not valid HTTP: {exc}, below '{_first_line(raw)}'"
             ) from None
         if not syntax.is_proved:
-            raise ClientProtocolError(f"the head of the response is not valid HTTP: '{printable(raw)}'")
-
-    def _refuse_illegal(self, raw: bytes) -> None:
-        raise ClientProtocolError(
-            f"the head of the response has a control character, a bare CR or a bare LF: '{printable(raw)}'"
-        )
+            raise ClientProtocolError(f"the head of the response is not valid HTTP, below '{_first_line(raw)}'")
 
     def _judge_coded(self, raw: bytes, lower: bytes, codings: list[bytes], lengths: list[bytes]) -> ResponseHead:
         if codings != [b"chunked"]:
@@ -368,4 +366,16 @@ def _merge_lengths(raw: bytes, lengths: list[bytes]) -> tuple[bytes, list[bytes]
 def _not_http(raw: bytes | bytearray) -> ClientProtocolError:
     if raw[:1] == b"\x15" or raw[:2] == b"\x16\x03":
         return ClientProtocolError("the peer speaks TLS, and the request was sent in plain text: use https://")
-    return ClientProtocolError(f"the peer does not speak HTTP/1.x; it sent '{printable(bytes(raw[:200]))}'")
+    return ClientProtocolError(f"the peer does not speak HTTP/1.x; it sent '{_first_line(raw)}'")
+
+
+def _illegal(raw: bytes | bytearray, at: int) -> ClientProtocolError:
+    return ClientProtocolError(
+        f"the head of the response has {bytes(raw[at : at + 1])!r} at position {at}, which is a control character, a "
+        f"bare CR or a bare LF; it begins with '{_first_line(raw)}'"
+    )
+
+
+def _first_line(raw: bytes | bytearray) -> str:
+    """What a message may show of a head: the fields below may be cookies and other secrets."""
+    return printable(_LINE_END.split(bytes(raw), 1)[0])

@@ -3,6 +3,7 @@
 import pytest
 
 from keepwarm.client.errors import BadHttpMessage, ClientProtocolError, ClientResponseError
+from keepwarm.client.h1 import ResponseParser
 from tests.support.h1_corpus import CORPUS, Case, label, params
 
 
@@ -40,3 +41,27 @@ def test_cut_short(case: Case) -> None:
     for size in range(1, len(case.message)):
         found = Case(case.fault, case.name, case.message[:size], method=case.method).deliver()
         assert found.error is not None or not found.complete
+
+
+@pytest.mark.fault("C17", "F34")
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=secret\r\nX: \x01\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=secret\r\nX y: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=secret\r\n: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\nSet-Cookie: sid=secret\n\n",
+        b"HTTP/1.1 200 OK\rSet-Cookie: sid=secret\r\r",
+        b"HTTP/1.10 200 OK\r\nSet-Cookie: sid=secret\r\n\r\n",
+    ],
+)
+def test_errors_show_no_field(head: bytes) -> None:
+    """A broken head is shown by its status line: its fields may be cookies and other secrets."""
+    for cuts in ((), range(len(head))):
+        parser = ResponseParser()
+        pieces = [head] if not cuts else [head[k : k + 1] for k in cuts]
+        with pytest.raises(ClientProtocolError) as caught:
+            for piece in pieces:
+                parser.feed(piece)
+        assert "secret" not in str(caught.value)
+        assert "HTTP/1.1" in str(caught.value)
