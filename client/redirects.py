@@ -79,8 +79,10 @@ def _next_target(method: str, target: Target, location: str) -> Target:
             raise InvalidURL(f"the scheme must be http or https, got '{printable(scheme)}'")
         return parse_target(f"{url}#{fragment}" if fragment else url)
     except ValueError as exc:
+        # The text of urllib's errors may hold a user name and password.
+        reason = exc if isinstance(exc, InvalidURL) else "it cannot be read as a URL"
         raise InvalidRedirect(
-            f"{method} {target.url} was redirected to '{shown_url(location)}', which cannot be followed: {exc}",
+            f"{method} {target.url} was redirected to '{shown_url(location)}', which cannot be followed: {reason}",
             endpoint=target.endpoint,
         ) from None
 

@@ -29,7 +29,10 @@ _FORBIDDEN_IN_HOST: Final = frozenset(' /?#@:%\\[]<>^|"`')
 # Control characters, surrogates, blanks and line ends.
 _NO_LETTERS: Final = frozenset({"Cc", "Cs", "Zs", "Zl", "Zp"})
 _VISIBLE: Final = re.compile(r"[!-~]+")
-_USERINFO: Final = re.compile(r"//[^/?#]*@")
+# What stands before a host is a user name and password, and in a broken URL anything that comes before an '@', also
+# one that is written in another way.
+_USERINFO: Final = re.compile("//[^/?#]*@")
+_UP_TO_AT: Final = re.compile(r"\A((?:https?|wss?)://)?.*(?:@|%40|\uff20|\ufe6b)", re.DOTALL | re.IGNORECASE)
 
 # A URL of this length is made up for one request; keeping it would only keep memory.
 CACHED_URL_LIMIT: Final = 2048
@@ -75,6 +78,9 @@ def parse_target(url: str | yarl.URL, params: object = None) -> Target:
     try:
         # A yarl.URL is quoted already, or was built as if it were; it is not quoted twice.
         parsed = yarl.URL(text, encoded=not isinstance(url, str))
+    except ValueError as exc:
+        raise InvalidURL(f"url '{shown_url(text)}': {shown_url(str(exc))}") from None
+    try:
         endpoint = make_endpoint(_ascii_host(parsed), port, _SECURE[scheme])
         auth = _auth(parsed)
     except ValueError as exc:
@@ -134,7 +140,7 @@ def _check_host_port(host_port: str, text: str) -> int | None:
     if host[0] != "[":
         normal = unicodedata.normalize("NFKC", host)
         if not _FORBIDDEN_IN_HOST.isdisjoint(normal):
-            raise InvalidURL(f"url '{shown_url(text)}': the host means {normal!r}, which is no host name")
+            raise InvalidURL(f"url '{shown_url(text)}': the host means '{shown_url(normal)}', which is no host name")
     if not port:
         return None
     if not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
@@ -211,15 +217,22 @@ def _host_text(endpoint: Endpoint, host: str) -> str:
 
 
 def shown_url(text: str) -> str:
-    """A URL fit for a message: no password in it."""
-    return printable(_USERINFO.sub("//", text, count=1))
+    """A URL that is in doubt, fit for a message: no password in it.
+
+    Everything before the last '@' is cut: where the parts of a bad URL are, nobody knows.
+    """
+    return printable(_UP_TO_AT.sub(r"\1...", _USERINFO.sub("//", text, count=1), count=1))
 
 
 def join_url(base: str, url: object) -> str:
     """`url` relative to `base` (RFC 3986, 5.2). Raises InvalidURL for what is not text."""
     if not isinstance(url, (str, yarl.URL)):
         raise InvalidURL(f"the URL must be a str or a yarl.URL, got {type(url).__name__}")
-    return urljoin(base, str(url))
+    text = str(url)
+    try:
+        return urljoin(base, text)
+    except ValueError:
+        raise InvalidURL(f"url '{shown_url(text)}' cannot be read as a URL") from None
 
 
 class TargetCache(Memo[str, Target]):

@@ -111,6 +111,32 @@ def test_hostile_locations(location: str | None) -> None:
         assert redirect is not None and redirect.target.endpoint == target.endpoint
 
 
+@pytest.mark.fault("C06")
+@pytest.mark.parametrize(
+    "location",
+    ["http://n:geheim@[::1/", "http://n:geheim@h]/", "http://n:geheim/x@h/", "https://n:geheim@h:0/", "n:geheim@h"],
+)
+def test_errors_do_not_show_the_password_of_a_location(location: str) -> None:
+    """A Location that cannot be followed is shown without its user name and password."""
+    with pytest.raises(InvalidRedirect) as caught:
+        follow("GET", parse_target("http://a.example/x"), answer(302, location))
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.fault("C06")
+def test_errors_of_urllib_do_not_show_the_password_of_a_location() -> None:
+    """urllib quotes the whole authority, with the password, when a character of the host hides another."""
+    head = ResponseHead(
+        "HTTP/1.1 302 Found\r\nLocation: http://n:geheim@h\u2100/\r\nContent-Length: 0\r\n\r\n".encode(),
+        framing=1,
+        length=0,
+        keep_alive=True,
+    )
+    with pytest.raises(InvalidRedirect) as caught:
+        follow("GET", parse_target("http://a.example/x"), head)
+    assert "geheim" not in str(caught.value)
+
+
 @pytest.mark.fault("C01", "C02", "C03")
 @pytest.mark.parametrize(
     "location", ["http://b.example/", "http://a.example:81/", "https://a.example/", "http://a.example.evil/"]

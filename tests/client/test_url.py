@@ -5,7 +5,7 @@ import yarl
 from multidict import CIMultiDict, MultiDict, MultiDictProxy
 
 from keepwarm.client.auth import BasicAuth
-from keepwarm.client.url import CACHED_URL_LIMIT, Target, TargetCache, parse_target
+from keepwarm.client.url import CACHED_URL_LIMIT, Target, TargetCache, join_url, parse_target
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import InvalidURL
 
@@ -191,13 +191,21 @@ def test_userinfo_that_no_header_can_carry(url: str) -> None:
 
 @pytest.mark.fault("C06")
 @pytest.mark.parametrize(
-    "url", ["http://n:geheim@h:0/", "http://n:geheim@h\r\n/", "http://n:geheim@[::1/", "foo://n:geheim@h/"]
-)
+    "url",
+    [
+        "http://n:geheim@h:0/", "http://n:geheim@h\r\n/", "http://n:geheim@[::1/", "foo://n:geheim@h/",
+        "http://n:geheim/x@h/", "http://n:geheim?x@h/", "http://n:geheim#x@h/", "http://n:ge@heim/geheim@h/\x01",
+        "http:/n:geheim@h/", "http:n:geheim@h/", "http:///n:geheim@h/", "n:geheim@h", "//n:geheim@h/",
+        "http:\\\\n:geheim@h/", "http://n:geheim%40h/", "http://n:geheim\uff20h/", "http://geheim\uff20h/",
+        "http://h/?next=http://n:geheim@x/\x01", "http://n:geheim@h\u2100/", "http://n:geheim@", "http://n:x@geheim@h:0/",
+    ],
+)  # fmt: skip
 def test_errors_do_not_show_the_password(url: str) -> None:
-    """Error texts have the URL without its user name and password."""
-    with pytest.raises(InvalidURL) as caught:
-        parse_target(url)
-    assert "geheim" not in str(caught.value)
+    """Error texts have the URL without its user name and password, or what may be one, wherever it stands."""
+    for parse in (parse_target, lambda text: parse_target(join_url("http://base/", text + "\x00"))):
+        with pytest.raises(InvalidURL) as caught:
+            parse(url)
+        assert "geheim" not in str(caught.value)
 
 
 # cache
