@@ -21,7 +21,7 @@ class Framing(NamedTuple):
     """How one request frames its body.
 
     `lines` are the field lines to add to the head (empty when the caller gave them), `chunked` tells whether the body
-    goes through :func:`encode_chunk`, `chunk_size` the size of the pieces that a body in memory is cut into.
+    goes through :func:`encode_chunk`, `chunk_size` the size of chunks that was asked for; 0 leaves pieces as they come.
     """
 
     lines: bytes
@@ -66,7 +66,7 @@ def frame_body(
             "give a Content-Length",
             argument="version",
         )
-    return Framing(b"" if coded else b"Transfer-Encoding: chunked\r\n", True, size or DEFAULT_CHUNK)
+    return Framing(b"" if coded else b"Transfer-Encoding: chunked\r\n", True, size)
 
 
 def _no_body(method: str, declared: int | None, coded: bool) -> Framing:

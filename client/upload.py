@@ -120,14 +120,15 @@ class Upload:
         if payload is None:
             return
         if payload.body is not None:
-            size = framing.chunk_size if framing.chunked else PIECE
             payload.started = True
-            for piece in split_body(payload.body, size or PIECE):
+            for piece in split_body(payload.body, framing.chunk_size or PIECE):
                 await self._write(channel, piece, framing.chunked)
         else:
             async for data in payload.chunks():
-                is_long = framing.chunked and len(data) > framing.chunk_size
-                parts: Iterable[Bytes] = split_body(data, framing.chunk_size) if is_long else (data,)
+                # A chunk is a copy of its piece, so a huge piece makes many chunks even where nobody asked for a size.
+                size = framing.chunk_size or PIECE
+                is_long = framing.chunked and len(data) > size
+                parts: Iterable[Bytes] = split_body(data, size) if is_long else (data,)
                 for part in parts:
                     await self._write(channel, part, framing.chunked)
         if framing.chunked:

@@ -3,7 +3,7 @@
 import pytest
 
 from keepwarm.client.errors import InvalidInput
-from keepwarm.client.framing import DEFAULT_CHUNK, LAST_CHUNK, check_chunked, encode_chunk, frame_body, split_body
+from keepwarm.client.framing import LAST_CHUNK, check_chunked, encode_chunk, frame_body, split_body
 from keepwarm.client.headers import encode_headers
 from keepwarm.client.payload import make_payload
 from keepwarm.client.source import Payload
@@ -43,7 +43,8 @@ def test_known_length(method: str) -> None:
 
 
 def test_unknown_length() -> None:
-    assert frame_body(stream(), "POST") == (CHUNKED, True, DEFAULT_CHUNK)
+    """Chunks, but nobody asked for their size."""
+    assert frame_body(stream(), "POST") == (CHUNKED, True, 0)
 
 
 @pytest.mark.parametrize(("chunked", "size"), [(100, 100), (True, 8192), ("yes", 8192), (2.5, 8192)])
@@ -65,7 +66,7 @@ def test_negative_chunk_size() -> None:
 
 def test_own_fields_are_not_doubled() -> None:
     assert frame_body(memory(), "POST", encode_headers({"content-length": "5"})) == (b"", False, 0)
-    assert frame_body(memory(), "POST", encode_headers({"Transfer-Encoding": "Chunked"})) == (b"", True, DEFAULT_CHUNK)
+    assert frame_body(memory(), "POST", encode_headers({"Transfer-Encoding": "Chunked"})) == (b"", True, 0)
     assert frame_body(None, "POST", encode_headers({"Content-Length": "0"})) == (b"", False, 0)
     assert frame_body(None, "GET", encode_headers({"Content-Length": "0"})) == (b"", False, 0)
 

@@ -251,3 +251,14 @@ async def test_c_35_the_end_of_the_block() -> None:
         assert resp.closed
         await server.until_idle()
         assert server.accepted == 1
+
+
+async def test_c_21_pieces_stay_whole_unless_chunks_are_asked_for() -> None:
+    """A source's pieces are the chunks; only `chunked` cuts them."""
+    pieces = [b"a" * 20_000, b"b" * 3]
+    plain = await seen("POST", data=pieces)
+    assert [len(piece) for piece in plain.chunks] == [20_000, 3]
+    asked = await seen("POST", data=pieces, chunked=True)
+    assert [len(piece) for piece in asked.chunks] == [8192, 8192, 3616, 3]
+    huge = await seen("POST", data=[b"c" * 300_000])
+    assert [len(piece) for piece in huge.chunks] == [262_144, 37_856]
