@@ -225,7 +225,7 @@ class ClientSession(Closable):
         limit = self._timeout if timeout is _UNSET else coerce_timeout(timeout)
         most = check_redirects(max_redirects) if allow_redirects else 0
         strict = self._raise_for_status if raise_for_status is None else bool(raise_for_status)
-        is_plain = read_until_eof and type(url) is str and not (rare and any(rare.values()))
+        is_plain = read_until_eof and type(url) is str and not rare
         key = None
         if is_plain and (data is not None or json is not None):
             data = make_payload(data, json, encoding=encoding, json_serialize=self._options.json_serialize)
@@ -327,6 +327,7 @@ class ClientSession(Closable):
                     f"{request.method} {history[0].url} was redirected more than max_redirects={most} times, last to "
                     f"{redirect.target.url}",
                     history=tuple(history),
+                    urls=[str(hop.url) for hop in history],
                     endpoint=request.endpoint,
                 )
             following = request.redirected(redirect)

@@ -50,6 +50,7 @@ async def test_one_hop_too_many(tls: bool, most: int, hops: int) -> None:
         with pytest.raises(TooManyRedirects, match=f"max_redirects={most}") as caught:
             await calls.get(at(server, f"/{hops}"), max_redirects=most)
         assert [hop.url for hop in caught.value.history] == [at(server, f"/{k}") for k in range(hops, 0, -1)]
+        assert caught.value.urls == tuple(at(server, f"/{k}") for k in range(hops, 0, -1))
         assert len(server.requests) == most + 1
         await watch.healthy()
 

@@ -1,5 +1,6 @@
 """Headers that a session sends with each request mean what they mean in a request of their own."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -48,3 +49,22 @@ async def test_a_content_type_without_a_boundary_is_refused_for_a_form() -> None
         with pytest.raises(InvalidInput, match="no boundary"):
             await calls.post(server.url("/x"), data=form)
         assert server.accepted == 0
+
+
+@pytest.mark.fault("O07")
+async def test_what_a_call_says_counts_however_often_its_like_was_made() -> None:
+    """The second call of a kind is made from the first; arguments that are false are arguments all the same."""
+    headers = {"Content-Encoding": "gzip"}
+    ready = gzip.compress(b"body")
+    calls = ClientSession(connector=WatchedConnector())
+    async with serve() as server, calls:
+        url = server.url("/x")
+        await nonce_of(await calls.post(url, data=ready, headers=headers, compress=False))
+        await nonce_of(await calls.post(url, data=b"body", headers=headers))
+        await nonce_of(await calls.post(url, data=ready, headers=headers, compress=False))
+        assert [gzip.decompress(request.body) for request in server.requests] == [b"body"] * 3
+        for _ in range(2):
+            await nonce_of(await calls.post(url, data=b"body"))
+            with pytest.raises(TypeError, match="nonsense"):
+                await calls.post(url, data=b"body", nonsense=None)
+        assert len(server.requests) == 5
