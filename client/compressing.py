@@ -86,10 +86,11 @@ class CompressedPayload(Payload):
     chunks (C-19).
     """
 
-    __slots__ = ("_format", "_inner")
+    __slots__ = ("_format", "_inner", "coding")
 
     def __init__(self, payload: Payload, coding: str) -> None:
         self._inner = payload
+        self.coding = coding
         self._format = _FORMATS[coding]
         body = payload.body
         body = zlib.compress(body, wbits=self._format) if body is not None and len(body) <= AT_ONCE else None

@@ -100,6 +100,10 @@ class HeaderBlock:
             return self
         return HeaderBlock([field for field in self.fields if field[0] not in drop])
 
+    def plus(self, other: "HeaderBlock") -> "HeaderBlock":
+        """The fields of both, these first."""
+        return HeaderBlock(self.fields + other.fields)
+
     def __repr__(self) -> str:
         # Values may be credentials.
         return f"<HeaderBlock {', '.join(name for name, _, _ in self.fields)}>"
@@ -219,8 +223,11 @@ class DefaultHeaders:
         return self.block.without(own.names | (skip & self.auto)).raw + own.raw
 
     def without(self, names: Iterable[str]) -> "DefaultHeaders":
-        """The defaults less some names, given in lower case."""
+        """The defaults less some names, given in lower case. The same object if it has none of them."""
+        block = self.block.without(names)
+        if block is self.block:
+            return self
         other = object.__new__(type(self))
-        other.block = self.block.without(names)
+        other.block = block
         other.auto = self.auto & other.block.names
         return other

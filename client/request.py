@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Self
 
 from keepwarm.client.auth import BasicAuth
-from keepwarm.client.compressing import compress_payload
+from keepwarm.client.compressing import CompressedPayload, compress_payload
 from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
 from keepwarm.client.errors import ClientPayloadError, InvalidInput
 from keepwarm.client.framing import Framing, frame_body
@@ -22,6 +22,11 @@ from keepwarm.pool.errors import printable
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
 ONE_WRITE: Final = 65536
+
+# Of the session's headers: the cookies go into one line with all others, and no body needs no description.
+_JOINED: Final = frozenset({"cookie"})
+_WITHOUT_BODY: Final = BODY_FIELDS | _JOINED
+_LOGIN: Final = frozenset({"authorization"})
 
 
 class _Given(NamedTuple):
@@ -99,11 +104,11 @@ class ClientRequest:
             headers=own,
             skip=options.skip | check_skip(skip_auto_headers) if skip_auto_headers else options.skip,
             cookies=_merged_cookies(own, cookies),
-            auth=check_auth(auth) or options.auth,
+            auth=check_auth(auth),
             version=options.version if version is None else check_version(version),
             chunked=chunked,
         )
-        self._cookie = _cookie_line(self._given.cookies)
+        self._cookie = self._cookie_line()
         if isinstance(data, Payload):
             self.payload: Payload | None = data
         else:
@@ -123,8 +128,11 @@ class ClientRequest:
 
     def _set_prefix(self, coding: bytes, expect100: bool) -> None:
         """All of the head but cookies and framing."""
-        given, target, defaults, payload = self._given, self.target, self.options.defaults, self.payload
+        given, target, payload = self._given, self.target, self.payload
         own, skip = given.headers, given.skip
+        defaults = self.options.defaults.without(_WITHOUT_BODY if payload is None else _JOINED)
+        if target.auth is not None and given.auth is None:
+            defaults = defaults.without(_LOGIN)  # the URL's own login is the more particular
         names = own.names | defaults.names
         expect = own.get("expect") or defaults.get("expect") or ""
         self.expects_continue = payload is not None and (expect100 or expect.lower() == "100-continue")
@@ -138,7 +146,7 @@ class ClientRequest:
         _check_boundary(payload, own.get("content-type") or defaults.get("content-type"))
         parts.append(_content_type(payload, names, skip))
         parts.append(coding)
-        parts.append(_authorization(given.auth or target.auth, own.names, names))
+        parts.append(_authorization(given.auth or target.auth or self.options.auth, names))
         if "connection" not in names:
             parts.append(_connection(given.version, self.wants_close))
         if self.expects_continue and not expect:
@@ -183,9 +191,14 @@ class ClientRequest:
     def with_cookies(self, header: str) -> Self:
         """The same request with the cookies of a jar; those that the caller gave to the call come first."""
         other = self._copy()
-        other._cookie = _cookie_line(merge_cookie_headers(self._given.cookies, header))
+        other._cookie = self._cookie_line(header)
         other._set_wire()
         return other
+
+    def _cookie_line(self, of_jar: str | None = None) -> bytes:
+        """One line (P-17): the cookies of the call, of the session's headers and of the jar, in order of precedence."""
+        header = merge_cookie_headers(self._given.cookies, *self.options.defaults.block.getall("cookie"), of_jar)
+        return encode_field("Cookie", header) if header else b""
 
     def redirected(self, to: Redirect) -> "ClientRequest":
         """The request that a redirect asks for: without the body and what describes it where the method says so, and
@@ -197,7 +210,7 @@ class ClientRequest:
         """
         drop = {"cookie"}
         given = self._given
-        options, auth = self.options, given.auth or self.target.auth
+        options, target, auth = self.options, to.target, given.auth
         if not to.keeps_body:
             drop |= BODY_FIELDS
         if not to.same_origin:
@@ -206,6 +219,9 @@ class ClientRequest:
         if to.target.auth is not None:
             drop.add("authorization")
             auth = None
+        elif to.same_origin and self.target.auth is not None:
+            # As the URL's login, which it is, and not as an argument of the call.
+            target = Target(target.endpoint, target.request_target, target.host, target.url, self.target.auth)
         payload = self.payload if to.keeps_body else None
         if payload is not None and not payload.replayable:
             raise ClientPayloadError(
@@ -216,8 +232,8 @@ class ClientRequest:
             )
         return type(self)(
             to.method,
-            to.target,
-            headers=given.headers.without(drop),
+            target,
+            headers=_with_coding(given.headers.without(drop), payload),
             skip_auto_headers=given.skip,
             data=payload,
             cookies=given.cookies if to.same_origin else None,
@@ -272,8 +288,11 @@ def check_auth(auth: Any) -> BasicAuth | None:
     return auth
 
 
-def _cookie_line(header: str | None) -> bytes:
-    return encode_field("Cookie", header) if header else b""
+def _with_coding(headers: HeaderBlock, payload: Payload | None) -> HeaderBlock:
+    """What names the coding of a body that was compressed for the request before."""
+    if not isinstance(payload, CompressedPayload) or "content-encoding" in headers.names:
+        return headers
+    return headers.plus(encode_headers([("Content-Encoding", payload.coding)]))
 
 
 def _tokens(values: list[str]) -> list[str]:
@@ -305,9 +324,10 @@ def _connection(version: HttpVersion, wants_close: bool) -> bytes:
     return b"Connection: close\r\n" if wants_close else b""
 
 
-def _authorization(auth: BasicAuth | None, own: frozenset[str], names: frozenset[str]) -> bytes:
+def _authorization(auth: BasicAuth | None, names: frozenset[str]) -> bytes:
+    """C-14. `names` are those of the call's headers and of the session's."""
     if auth is None:
         return b""
-    if "authorization" in own:
+    if "authorization" in names:
         raise InvalidInput("auth and an Authorization header exclude each other: give one", argument="auth")
-    return b"" if "authorization" in names else encode_field("Authorization", auth.encode())
+    return encode_field("Authorization", auth.encode())
