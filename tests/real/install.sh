@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the servers that tests/real talks to: nginx from the packages of Debian or Ubuntu, httpbin and gunicorn from
-# PyPI into an environment of their own (.venv-httpbin). Does nothing when they are there.
+# Installs the servers that tests/real talks to: nginx, squid, tinyproxy and dnsmasq from the packages of Debian or
+# Ubuntu, httpbin and gunicorn from PyPI into an environment of their own (.venv-httpbin). Does nothing when they are
+# there.
 set -euo pipefail
 
 # From 0.8 on, the httpbin of PyPI is the fork that is kept up: it runs on the Flask and the Pythons of today.
@@ -12,7 +13,7 @@ if ! "$httpbin_env/bin/python" -c 'import gunicorn, httpbin' 2>/dev/null; then
 fi
 
 # program:package
-servers=(nginx:nginx)
+servers=(nginx:nginx squid:squid tinyproxy:tinyproxy dnsmasq:dnsmasq-base)
 
 missing=()
 for entry in "${servers[@]}"; do
