@@ -13,6 +13,7 @@
                 ResponseDisconnected            the peer went away before a response (also ServerDisconnectedError)
                 ClientPayloadError              the body is incomplete or undecodable (also ServerDisconnectedError)
                     BodyTooLarge                more than max_body_size
+                ContentTypeError                the body is of another type than the caller asked for
                 InvalidRedirect                 a redirect to nowhere (also ValueError)
                 TooManyRedirects
     HttpProcessingError                         code, message, headers; not a ClientError
@@ -279,6 +280,12 @@ class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
 
 class BodyTooLarge(ClientPayloadError):
     """The body of a response has more than `max_body_size` bytes; `expected` is that limit. The rest was not read."""
+
+
+class ContentTypeError(ClientResponseError):
+    """The body is whole, but its media type is not the one that the caller asked for (`json(content_type=...)`)."""
+
+    phase = "body"
 
 
 class InvalidRedirect(ClientResponseError, ValueError):

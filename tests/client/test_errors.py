@@ -42,6 +42,7 @@ BASES: dict[str, tuple[type, ...]] = {
     "HeadTooLarge": (errors.ClientProtocolError, errors.LineTooLong),
     "ResponseDisconnected": (errors.ClientResponseError, errors.ServerDisconnectedError),
     "ClientPayloadError": (errors.ClientResponseError, errors.ServerDisconnectedError),
+    "ContentTypeError": (errors.ClientResponseError,),
     "TooManyRedirects": (errors.ClientResponseError,),
     "InvalidRedirect": (errors.ClientResponseError, ValueError),
     "BodyTooLarge": (errors.ClientPayloadError,),
