@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.session import ClientSession
 from keepwarm.client.version import HttpVersion, HttpVersion11
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.tcp_connector import TCPConnector
 

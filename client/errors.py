@@ -35,25 +35,15 @@ there is something to say, and survives pickling.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multidict import CIMultiDictProxy, MultiDictProxy
-
 from keepwarm.pool.errors import ClientError, ClientTimeoutError, printable, rebuild_error
+from keepwarm.pool.errors import InvalidInput as InvalidInput
+from keepwarm.pool.proxy_errors import HttpProcessingError as HttpProcessingError
+from keepwarm.pool.proxy_errors import HttpProxyError as HttpProxyError
 
 if TYPE_CHECKING:
     from keepwarm.pool.endpoint import Endpoint
 
     Headers = Mapping[str, str]
-
-
-class InvalidInput(ClientError, ValueError):
-    """An argument that cannot be used. Nothing was sent. `argument` is its name."""
-
-    argument: str | None = None
-
-    def __init__(self, message: str, *, argument: str | None = None, **context: Any) -> None:
-        super().__init__(message, **context)
-        if argument is not None:
-            self.argument = argument
 
 
 class ReadTimeoutError(ClientTimeoutError):
@@ -64,53 +54,8 @@ class TotalTimeoutError(ClientTimeoutError):
     """The call, from the first line to the last byte of the body, took longer than `ClientTimeout.total` seconds."""
 
 
-class HttpProcessingError(Exception):
-    """Base of the errors that tell of an HTTP message (SURFACE M-10).
-
-    `code` is a status code or 0, `message` a text, `headers` those of the message or None.
-    """
-
-    code: int = 0
-    message: str = ""
-    headers: "Headers | None" = None
-    endpoint: "Endpoint | None" = None
-    phase: str | None = None
-    reused: bool | None = None
-
-    def __init__(
-        self,
-        *,
-        code: int | None = None,
-        message: str = "",
-        headers: "Headers | None" = None,
-        endpoint: "Endpoint | None" = None,
-        phase: str | None = None,
-        reused: bool | None = None,
-    ) -> None:
-        if code is not None:
-            self.code = code
-        self.message = message
-        if isinstance(headers, (MultiDictProxy, CIMultiDictProxy)):
-            headers = headers.copy()  # a proxy cannot be pickled
-        self.headers = headers
-        if endpoint is not None:
-            self.endpoint = endpoint
-        if phase is not None:
-            self.phase = phase
-        if reused is not None:
-            self.reused = reused
-        Exception.__init__(self, f"{self.code}, message='{message}'")
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return rebuild_error, (type(self), self.args, dict(self.__dict__))
-
-
 class WSServerHandshakeError(HttpProcessingError):
     """The server did not agree to speak WebSocket (SURFACE M-11, D-09)."""
-
-
-class HttpProxyError(HttpProcessingError):
-    """The proxy refused; `code` is its status, `message` its reason (SURFACE M-12)."""
 
 
 class HttpMethodNotAllowed(HttpProcessingError):

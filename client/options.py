@@ -4,12 +4,12 @@ from collections.abc import Callable
 from json import dumps
 from typing import Any, Final
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import NO_NAMES, DefaultHeaders
 from keepwarm.client.redirects import CREDENTIAL_FIELDS
 from keepwarm.client.url import parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11
+from keepwarm.pool.auth import BasicAuth
 
 
 class RequestOptions:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Self
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.compressing import CompressedPayload, compress_payload
 from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
 from keepwarm.client.errors import ClientPayloadError, InvalidInput
@@ -17,6 +16,7 @@ from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
 from keepwarm.client.source import Payload
 from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import printable
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from json import dumps
 from typing import Any, Final, TypeVar
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.context import RequestContext
 from keepwarm.client.cookie_view import CookieView
 from keepwarm.client.cookies import CookieJar
@@ -26,6 +25,7 @@ from keepwarm.client.sending import send
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import CACHED_URL_LIMIT, TargetCache, join_url, parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.closing import Closable, Closing
 from keepwarm.pool.connector import BaseConnector

@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 
 import yarl
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.memo import Memo
 from keepwarm.client.pairs import text_pairs
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import DEFAULT_PORTS, Endpoint, make_endpoint
 from keepwarm.pool.errors import InvalidURL, printable
 

@@ -17,7 +17,6 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
 from keepwarm.client.api import delete, get, head, options, patch, post, put, request
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
 from keepwarm.client.context import RequestContext
@@ -83,6 +82,7 @@ from keepwarm.errors import (
     WSClientDisconnectedError,
     WSServerHandshakeError,
 )
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.endpoint import Endpoint

@@ -11,12 +11,15 @@
                 ConnectTimeoutError     resolve, connect or tls took longer than conn_timeout
             FingerprintMismatch         tls: the certificate is not the pinned one
             ProxyConnectionError        connect: the proxy could not be reached
+                HttpProxyError          proxy: it opens no tunnel (keepwarm.pool.proxy_errors)
             PoolFullError               wait: more callers are queued than max_waiting allows
             PoolClosedError             the connector was closed before or during the call
+        InvalidInput (also ValueError)  an argument that cannot be used; raised before any byte is sent
+        InvalidURL (also ValueError)    a URL that cannot be used; raised before any byte is sent
 
-Each carries `endpoint`, `phase` (resolve, connect, tls, wait, send, head, body) and `reused` (whether the connection
-had served a request before, or lain idle; None where no connection was involved), and survives pickling. Text from a
-peer is escaped and cut before it gets here: see `printable`.
+Each carries `endpoint`, `phase` (resolve, connect, proxy, tls, wait, send, head, body) and `reused` (whether the
+connection had served a request before, or lain idle; None where no connection was involved), and survives pickling.
+Text from a peer is escaped and cut before it gets here: see `printable`.
 """
 
 from collections.abc import Callable
@@ -143,9 +146,12 @@ class FingerprintMismatch(ClientConnectionError):
 
 
 class ProxyConnectionError(ClientConnectionError):
-    """The proxy could not be reached."""
+    """The proxy could not be reached. `endpoint` is what the call was for, `proxy` the proxy's own, `attempts` as in
+    ConnectError."""
 
     phase = "connect"
+    proxy: "Endpoint | None" = None
+    attempts: tuple[tuple[str, str], ...] = ()
 
 
 class PoolFullError(ClientConnectionError):
@@ -160,6 +166,17 @@ class PoolClosedError(ClientConnectionError):
 
 class InvalidURL(ClientError, ValueError):
     """A URL, host or port that cannot be used. Raised before any byte is sent."""
+
+
+class InvalidInput(ClientError, ValueError):
+    """An argument that cannot be used. Nothing was sent. `argument` is its name."""
+
+    argument: str | None = None
+
+    def __init__(self, message: str, *, argument: str | None = None, **context: Any) -> None:
+        super().__init__(message, **context)
+        if argument is not None:
+            self.argument = argument
 
 
 class WeakFingerprintWarning(UserWarning):

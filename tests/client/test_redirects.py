@@ -2,7 +2,6 @@
 
 import pytest
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.errors import ClientPayloadError, InvalidInput, InvalidRedirect
 from keepwarm.client.head import ResponseHead
 from keepwarm.client.headers import DefaultHeaders
@@ -10,6 +9,7 @@ from keepwarm.client.options import RequestOptions
 from keepwarm.client.redirects import check_redirects, follow
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.url import parse_target
+from keepwarm.pool.auth import BasicAuth
 
 
 def answer(status: int, location: str | None = "/next", name: str = "Location") -> ResponseHead:

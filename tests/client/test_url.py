@@ -4,8 +4,8 @@ import pytest
 import yarl
 from multidict import CIMultiDict, MultiDict, MultiDictProxy
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.url import CACHED_URL_LIMIT, Target, TargetCache, join_url, parse_target
+from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import InvalidURL
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.errors import InvalidRedirect
 from keepwarm.client.session import ClientSession
+from keepwarm.pool.auth import BasicAuth
 from tests.support.calling import PLAIN_AND_TLS, Conserved, serve
 from tests.support.http1 import Request, ok
 from tests.support.server import ScriptedServer

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.formdata import FormData
 from keepwarm.client.head import ResponseHead
@@ -14,6 +13,7 @@ from keepwarm.client.options import RequestOptions
 from keepwarm.client.redirects import follow
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.session import ClientSession
+from keepwarm.pool.auth import BasicAuth
 from tests.support.calling import Conserved, WatchedConnector, fetch, nonce_of, serve
 
 pytestmark = pytest.mark.asyncio

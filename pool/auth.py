@@ -5,7 +5,7 @@ import binascii
 import re
 from typing import NamedTuple
 
-from keepwarm.client.errors import InvalidInput
+from keepwarm.pool.errors import InvalidInput
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
-from keepwarm.client.auth import BasicAuth
 from keepwarm.client.errors import InvalidInput
+from keepwarm.pool.auth import BasicAuth
 
 
 def test_fields_and_defaults() -> None:
