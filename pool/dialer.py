@@ -6,21 +6,20 @@ at that moment is closed before the cancellation leaves it.
 
 import asyncio
 import errno
-import ipaddress
 import socket
 import ssl
-from typing import Any, Protocol
+from typing import Protocol
 
 from keepwarm.pool.address import Address
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.dial import DialRequest
-from keepwarm.pool.dial_errors import WrongALPN, connect_error, handshake_timeout_error, tls_error
+from keepwarm.pool.dial_errors import connect_error
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ConnectError, ConnectTimeoutError, TLSError, printable
-from keepwarm.pool.opening import Opening, open_fast_tls, open_plain, start_tls
-from keepwarm.pool.pins import check_pins
-from keepwarm.pool.race import Bind, BindError, Race, TCPKeepAlive, address_text
-from keepwarm.pool.tls import ALPN_PROTOCOLS, TLSOptions
+from keepwarm.pool.errors import ConnectError, ConnectTimeoutError
+from keepwarm.pool.opening import Opening
+from keepwarm.pool.race import Bind, BindError, Race, TCPKeepAlive
+from keepwarm.pool.securing import Securing, attach, hand_over
+from keepwarm.pool.tls import TLSOptions
 
 FAMILIES = (0, int(socket.AF_INET), int(socket.AF_INET6))
 LocalAddr = tuple[str, int]
@@ -43,7 +42,7 @@ class Dialer:
     TCPConnector. Raises TypeError or ValueError that names the option.
     """
 
-    __slots__ = ("_dns", "_family", "_local_addr", "_tcp_keepalive", "tls")
+    __slots__ = ("_dns", "_family", "_local_addr", "_securing", "_tcp_keepalive")
 
     def __init__(
         self,
@@ -55,10 +54,15 @@ class Dialer:
         tcp_keepalive: TCPKeepAlive | None = None,
     ) -> None:
         self._dns = dns
-        self.tls = tls or TLSOptions()
+        self._securing = Securing(tls or TLSOptions())
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
         self._tcp_keepalive = tcp_keepalive
+
+    @property
+    def tls(self) -> TLSOptions:
+        """How TLS is done."""
+        return self._securing.tls
 
     async def open(self, req: DialRequest) -> tuple[asyncio.Transport, Channel]:
         """The connection that `req` asks for, ready for its first byte.
@@ -67,21 +71,13 @@ class Dialer:
         any exception, a cancellation included, no socket is left open.
         """
         # Before anything is connected: a socket need not wait while the authorities are loaded.
-        context = await self._context(req) if req.ssl else None
+        context = await self._securing.context(req) if req.ssl else None
         sock, address = await self._reach(req, req.host, req.port)
         if context is None:
-            opening = await self._attach(req, sock)
+            opening = await attach(req, sock)
         else:
             opening = await self._secure_socket(req, sock, context, address)
-        try:
-            transport, channel = opening.hand_over(req.channel_factory())
-            channel.on_lost = opening.on_lost
-            if opening.count_unsent is not None:
-                channel.count_unsent = opening.count_unsent
-            return transport, channel
-        except BaseException:
-            opening.abort()
-            raise
+        return hand_over(req, opening)
 
     async def open_tcp(self, req: DialRequest, host: str, port: int) -> Opening:
         """A plain connection to `host`, which need not be the one that `req` is about: the way to a proxy.
@@ -89,7 +85,7 @@ class Dialer:
         Raises DNSError or ConnectError.
         """
         sock, _ = await self._reach(req, host, port)
-        return await self._attach(req, sock)
+        return await attach(req, sock)
 
     async def secure(self, req: DialRequest, opening: Opening) -> Opening:
         """TLS with the endpoint of `req` over an open connection: inside a proxy's tunnel. Pins are checked (A-20).
@@ -97,26 +93,11 @@ class Dialer:
         Raises like `open`. On any exception the connection is aborted.
         """
         try:
-            context = await self._context(req)
+            context = await self._securing.context(req)
         except BaseException:
             opening.abort()
             raise
-        return await self._start_tls(req, opening, context)
-
-    async def _context(self, req: DialRequest) -> ssl.SSLContext:
-        req.phase = "tls"
-        try:
-            return await self.tls.context()
-        except OSError as exc:
-            raise tls_error(req, exc, "nobody yet") from exc
-
-    async def _attach(self, req: DialRequest, sock: socket.socket) -> Opening:
-        try:
-            return await open_plain(sock)
-        except OSError as exc:
-            raise connect_error(req, [exc]) from exc
-
-    # Resolve and connect
+        return await self._securing.start_tls(req, opening, context)
 
     async def _reach(self, req: DialRequest, host: str, port: int) -> tuple[socket.socket, Address]:
         """A connected socket and its address. Addresses that failed, or were too slow, go to the back (D08)."""
@@ -150,65 +131,16 @@ class Dialer:
             bind.setdefault(int(family), target)
         return bind
 
-    # TLS
-
     async def _secure_socket(
         self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, address: Address
     ) -> Opening:
         try:
-            if self.tls.fast_tls:
-                return await self._fast_tls(req, sock, context)
-            return await self._start_tls(req, await self._attach(req, sock), context)
+            return await self._securing.secure_socket(req, sock, context)
         except (ConnectError, ConnectTimeoutError) as exc:
             if isinstance(exc.__cause__, ConnectionError):
                 # Not a matter of certificates: this one machine hung up or fell silent, the next may not.
                 self._dns.demote(req.host, req.port, address)
             raise
-
-    async def _fast_tls(self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext) -> Opening:
-        req.phase = "tls"
-        peer = _peer_text(_peer_name(sock))
-        try:
-            opening = await open_fast_tls(sock, context, tls_name(req.host), self.tls)
-        except (OSError, ValueError) as exc:
-            raise self._handshake_error(req, exc, peer) from exc
-        return self._checked(req, opening, peer)
-
-    async def _start_tls(self, req: DialRequest, opening: Opening, context: ssl.SSLContext) -> Opening:
-        req.phase = "tls"
-        raw = opening.transport
-        if raw is None:
-            raise RuntimeError("start_tls() before the connection was made")
-        peer = _peer_text(raw.get_extra_info("peername"))
-        if opening.has_early_bytes:
-            opening.abort()
-            raise tls_error(req, ConnectionError("the server spoke first"), peer)
-        try:
-            secure = await start_tls(raw, context, tls_name(req.host), self.tls)
-        except (OSError, ValueError) as exc:
-            raise self._handshake_error(req, exc, peer) from exc
-        return self._checked(req, secure, peer)
-
-    def _handshake_error(self, req: DialRequest, cause: Exception, peer: str) -> TLSError | ConnectTimeoutError:
-        # The transports say "aborted" when their limit is over; from the kernel that error would have a number.
-        if self.tls.handshake_timeout and isinstance(cause, ConnectionAbortedError) and cause.errno is None:
-            return handshake_timeout_error(req, self.tls, peer)
-        return tls_error(req, cause, peer)
-
-    def _checked(self, req: DialRequest, opening: Opening, peer: str) -> Opening:
-        """Pins and ALPN, before the first byte of ours (G14). A mismatch is final: no other address is tried (G-04)."""
-        try:
-            ssl_object: Any = opening.transport and opening.transport.get_extra_info("ssl_object")
-            certificate = ssl_object.getpeercert(True)
-            check_pins(self.tls.required_pins, certificate, req.endpoint, req.host, req.port)
-            protocol = ssl_object.selected_alpn_protocol()
-            if protocol is not None and protocol not in ALPN_PROTOCOLS:
-                cause = WrongALPN(f"the server chose the protocol {printable(protocol)!r} (ALPN)")
-                raise tls_error(req, cause, peer)
-        except BaseException:
-            opening.abort()
-            raise
-        return opening
 
 
 def check_family(family: object) -> int:
@@ -228,23 +160,3 @@ def check_local_addr(local_addr: object) -> LocalAddr | None:
     if not host or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(f"local_addr must have a host and a port from 0 (any) to 65535, got {local_addr!r}")
     return host, port
-
-
-def tls_name(host: str) -> str:
-    """What the certificate must be for. The TLS library sends a name as SNI, and an address not (RFC 6066 3)."""
-    address = host.partition("%")[0]
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        return host
-
-
-def _peer_text(peer: object) -> str:
-    return address_text(peer) if isinstance(peer, tuple) else "the peer"
-
-
-def _peer_name(sock: socket.socket) -> object:
-    try:
-        return sock.getpeername()
-    except OSError:  # reset by now
-        return None

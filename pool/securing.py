@@ -1,0 +1,140 @@
+"""Securing: what stands between a connected socket and a channel: the handshake, pins, ALPN.
+
+How the socket was reached (over which addresses, through a proxy's tunnel, over a unix socket) makes no difference
+here: the checks are the same on every path (T08).
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from typing import Any
+
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.dial_errors import WrongALPN, connect_error, handshake_timeout_error, tls_error
+from keepwarm.pool.errors import ConnectTimeoutError, TLSError, printable
+from keepwarm.pool.opening import Opening, open_fast_tls, open_plain, start_tls
+from keepwarm.pool.pins import check_pins
+from keepwarm.pool.race import address_text
+from keepwarm.pool.tls import ALPN_PROTOCOLS, TLSOptions
+
+
+class Securing:
+    """Does TLS for one connector, by its options. Every method that is given a socket or an Opening owns it from then
+    on: on any exception, a cancellation included, it is closed."""
+
+    __slots__ = ("tls",)
+
+    def __init__(self, tls: TLSOptions) -> None:
+        self.tls = tls
+
+    async def context(self, req: DialRequest) -> ssl.SSLContext:
+        """The context. Raises TLSError when the authorities cannot be read.
+
+        Ask for it before anything is connected: a socket need not wait while they are loaded.
+        """
+        req.phase = "tls"
+        try:
+            return await self.tls.context()
+        except OSError as exc:
+            raise tls_error(req, exc, "nobody yet") from exc
+
+    async def secure_socket(
+        self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, peer: str | None = None
+    ) -> Opening:
+        """TLS with the endpoint of `req` over a connected socket. `peer` names the other end in errors.
+
+        Raises ConnectError, TLSError, ConnectTimeoutError (handshake_timeout) or FingerprintMismatch.
+        """
+        if self.tls.fast_tls:
+            return await self._fast_tls(req, sock, context, peer or _peer_text(_peer_name(sock)))
+        return await self.start_tls(req, await attach(req, sock), context, peer)
+
+    async def start_tls(
+        self, req: DialRequest, opening: Opening, context: ssl.SSLContext, peer: str | None = None
+    ) -> Opening:
+        """TLS with the endpoint of `req` over an open connection. Raises like `secure_socket`."""
+        req.phase = "tls"
+        raw = opening.transport
+        if raw is None:
+            raise RuntimeError("start_tls() before the connection was made")
+        peer = peer or _peer_text(raw.get_extra_info("peername"))
+        if opening.has_early_bytes:
+            opening.abort()
+            raise tls_error(req, ConnectionError("the server spoke first"), peer)
+        try:
+            secure = await start_tls(raw, context, tls_name(req.host), self.tls)
+        except (OSError, ValueError) as exc:
+            raise self._handshake_error(req, exc, peer) from exc
+        return self._checked(req, secure, peer)
+
+    async def _fast_tls(self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, peer: str) -> Opening:
+        req.phase = "tls"
+        try:
+            opening = await open_fast_tls(sock, context, tls_name(req.host), self.tls)
+        except (OSError, ValueError) as exc:
+            raise self._handshake_error(req, exc, peer) from exc
+        return self._checked(req, opening, peer)
+
+    def _handshake_error(self, req: DialRequest, cause: Exception, peer: str) -> TLSError | ConnectTimeoutError:
+        # The transports say "aborted" when their limit is over; from the kernel that error would have a number.
+        if self.tls.handshake_timeout and isinstance(cause, ConnectionAbortedError) and cause.errno is None:
+            return handshake_timeout_error(req, self.tls, peer)
+        return tls_error(req, cause, peer)
+
+    def _checked(self, req: DialRequest, opening: Opening, peer: str) -> Opening:
+        """Pins and ALPN, before the first byte of ours (G14). A mismatch is final: no other address is tried (G-04)."""
+        try:
+            ssl_object: Any = opening.transport and opening.transport.get_extra_info("ssl_object")
+            certificate = ssl_object.getpeercert(True)
+            check_pins(self.tls.required_pins, certificate, req.endpoint, req.host, req.port)
+            protocol = ssl_object.selected_alpn_protocol()
+            if protocol is not None and protocol not in ALPN_PROTOCOLS:
+                cause = WrongALPN(f"the server chose the protocol {printable(protocol)!r} (ALPN)")
+                raise tls_error(req, cause, peer)
+        except BaseException:
+            opening.abort()
+            raise
+        return opening
+
+
+async def attach(req: DialRequest, sock: socket.socket) -> Opening:
+    """A plain transport over a connected socket. Raises ConnectError; the socket is closed then."""
+    try:
+        return await open_plain(sock)
+    except OSError as exc:
+        raise connect_error(req, [exc]) from exc
+
+
+def hand_over(req: DialRequest, opening: Opening) -> tuple[asyncio.Transport, Channel]:
+    """The opening's transport, with a channel for its protocol. On any exception the connection is aborted."""
+    try:
+        transport, channel = opening.hand_over(req.channel_factory())
+        channel.on_lost = opening.on_lost
+        if opening.count_unsent is not None:
+            channel.count_unsent = opening.count_unsent
+        return transport, channel
+    except BaseException:
+        opening.abort()
+        raise
+
+
+def tls_name(host: str) -> str:
+    """What the certificate must be for. The TLS library sends a name as SNI, and an address not (RFC 6066 3)."""
+    address = host.partition("%")[0]
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return host
+
+
+def _peer_text(peer: object) -> str:
+    return address_text(peer) if isinstance(peer, tuple) else "the peer"
+
+
+def _peer_name(sock: socket.socket) -> object:
+    try:
+        return sock.getpeername()
+    except OSError:  # reset by now
+        return None
