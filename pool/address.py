@@ -1,6 +1,7 @@
 """Address: one place to connect to; Answer: what a lookup found."""
 
 import ipaddress
+import math
 import socket
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -85,6 +86,49 @@ def name_answer(name: str, port: int, found: Iterable[tuple[str, int]], ttl: flo
             "Check the A and AAAA records of the name and the connector's `family`",
         )
     return Answer(tuple(kept), ttl)
+
+
+def check_answer(name: str, answer: object) -> Answer:
+    """What any resolver, a caller's own too, returned for `name`, fit for use: IP addresses in their canonical form.
+
+    Each family is cut to MAX_PER_FAMILY; a TTL that is no number counts as not known. Raises DNSError for an answer
+    that is empty, or is something else.
+    """
+    if not isinstance(answer, Answer):
+        raise _bad_answer(name, f"returned {type(answer).__name__}, not an Answer")
+    kept: dict[Address, None] = {}
+    room = {int(socket.AF_INET): MAX_PER_FAMILY, int(socket.AF_INET6): MAX_PER_FAMILY}
+    for given in answer.addresses:
+        address = _checked(name, given)
+        if address not in kept and room[address.family]:
+            room[address.family] -= 1
+            kept[address] = None
+    if not kept:
+        raise DNSError(
+            socket.EAI_NONAME,
+            f"cannot resolve {printable(name)!r}: the resolver found no address. A resolver must raise DNSError "
+            "instead",
+        )
+    ttl = answer.ttl
+    is_known = isinstance(ttl, int | float) and not isinstance(ttl, bool) and not math.isnan(ttl)
+    return Answer(tuple(kept), ttl if is_known else None)
+
+
+def _checked(name: str, given: object) -> Address:
+    if not isinstance(given, Address) or not isinstance(given.host, str):
+        raise _bad_answer(name, f"gave {type(given).__name__}, not an Address, among the addresses")
+    literal = _parse(given.host)
+    if literal is None or literal[1] != given.family:
+        raise _bad_answer(name, f"gave {printable(given.host)!r}, which is not an IP address of family {given.family}")
+    if isinstance(given.port, bool) or not isinstance(given.port, int) or not 0 <= given.port < 65536:
+        raise _bad_answer(name, f"gave the port {printable(str(given.port))} to {given.host}")
+    return Address(literal[0], given.port, literal[1])
+
+
+def _bad_answer(name: str, what: str) -> DNSError:
+    return DNSError(
+        socket.EAI_FAIL, f"cannot resolve {printable(name)!r}: the resolver {what}. Check the connector's `resolver`"
+    )
 
 
 def _parse(host: str) -> tuple[str, int] | None:

@@ -3,141 +3,67 @@
 Callers never share anything that can break. The lookup is a task of the cache; each caller waits for a future of its
 own that carries no more than the wake-up, and then reads the outcome. So a caller that is cancelled takes nobody with
 it, an exception is made anew for each caller, and the lookup is cancelled when the last caller has gone.
+
+An answer that is over is never used while the resolver works. It is lent to callers whom the resolver leaves waiting,
+or fails (RFC 8767), for a bounded time; and never once the resolver says that the name does not exist.
 """
 
 import asyncio
-import copy
 import socket
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
-from keepwarm.pool.address import Address, Answer, check_query, literal_answer
+from keepwarm.pool.address import Address, Answer, check_answer, check_query, literal_answer
 from keepwarm.pool.clock import Clock
+from keepwarm.pool.dns_entry import Entry
+from keepwarm.pool.dns_flight import PATIENCE, Flight, Key, closed_error, error_of, is_final, placed
+from keepwarm.pool.dns_options import DNSOptions
+from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ClientError, DNSError, PoolClosedError, printable
+from keepwarm.pool.errors import ClientError, DNSError
 from keepwarm.pool.resolver import Resolver
 
-# Seconds that an answer of unknown age holds, such as one of the system's lookup.
-UNKNOWN_TTL: Final = 30.0
 # Seconds that an address which failed stays behind the others.
-DEMOTED_FOR: Final = 60.0
-MAX_FAILURE_TTL: Final = 1.0
-
-Key = tuple[str, int, int]
-
-
-class _Entry:
-    """What is known of one (host, port, family)."""
-
-    __slots__ = ("addresses", "demoted", "error", "expires")
-
-    def __init__(self) -> None:
-        self.addresses: tuple[Address, ...] = ()
-        self.error: ClientError | None = None
-        self.expires = 0.0
-        # Address -> until when it stays at the end. Outlives the answer, so that a dead address of a name with a
-        # short TTL is not tried first after each lookup.
-        self.demoted: dict[Address, float] = {}
-
-    def take(self, now: float) -> tuple[Address, ...]:
-        """The addresses in the order to try, and the next one in front for the next caller."""
-        order = self.addresses
-        self.addresses = rotated(order)
-        return self._demoted_last(order, now) if self.demoted else order
-
-    def _demoted_last(self, order: tuple[Address, ...], now: float) -> tuple[Address, ...]:
-        self.demoted = {address: until for address, until in self.demoted.items() if until > now}
-        behind = [address for address in self.demoted if address in order]  # the one that failed first in front
-        return tuple(address for address in order if address not in self.demoted) + tuple(behind)
-
-
-class _Flight:
-    """One lookup under way and the callers that wait for it."""
-
-    __slots__ = ("addresses", "error", "key", "landed", "stored", "task", "waiters")
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.task: asyncio.Task[Answer] | None = None
-        self.waiters: set[asyncio.Future[None]] = set()
-        self.addresses: tuple[Address, ...] = ()
-        self.error: ClientError | None = None
-        self.landed = False
-        self.stored: _Entry | None = None
-
-    def land(self) -> None:
-        """Wake all callers. They find the outcome here."""
-        self.landed = True
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def take(self, now: float) -> tuple[Address, ...]:
-        """The outcome for one caller, in its turn."""
-        if self.stored is not None:
-            return self.stored.take(now)
-        order = self.addresses
-        self.addresses = rotated(order)
-        return order
+DEMOTED_FOR = 60.0
 
 
 class DNSCache:
     """Looks names up through `resolver`, each at most once at a time, and keeps the answers if `enabled`.
 
-    An answer is kept for its TTL, not less than `min_ttl` and not more than `max_ttl` seconds (1 and 60), and
-    UNKNOWN_TTL within these bounds if the resolver does not know it. A failure is kept for `failure_ttl` seconds
-    (0.5; at most 1; 0 for never). The `max_entries` used last are kept. With `enabled` false nothing is kept, but
-    callers that ask at the same time still share one lookup. IP addresses are answered at once and never kept.
+    `options` say for how long (DNSOptions). With `enabled` false nothing is kept, but callers that ask at the same
+    time still share one lookup. IP addresses are answered at once and never kept.
 
-    Time comes from `clock`. The resolver is not the cache's own: close it after the cache.
-    Raises ValueError that names the argument.
+    `on_answer(key, answer)` is called after an answer was stored. Time comes from `clock`. The resolver is not the
+    cache's own: close it after the cache.
     """
 
     __slots__ = (
         "_clock",
         "_closed",
+        "_counted",
         "_enabled",
         "_entries",
-        "_failure_ttl",
         "_flights",
         "_flying",
-        "_max_entries",
-        "_max_ttl",
-        "_min_ttl",
+        "_options",
         "_resolver",
+        "on_answer",
     )
 
-    def __init__(
-        self,
-        resolver: Resolver,
-        clock: Clock,
-        *,
-        enabled: bool,
-        max_entries: int = 1024,
-        min_ttl: float = 1.0,
-        max_ttl: float = 60.0,
-        failure_ttl: float = 0.5,
-    ) -> None:
-        if isinstance(max_entries, bool) or not isinstance(max_entries, int) or max_entries < 1:
-            raise ValueError(f"max_entries must be a whole number of at least 1, got {max_entries!r}")
-        if not 0 <= min_ttl <= max_ttl:
-            raise ValueError(f"min_ttl must be from 0 to max_ttl seconds, got min_ttl={min_ttl!r} max_ttl={max_ttl!r}")
-        if not 0 <= failure_ttl <= MAX_FAILURE_TTL:
-            raise ValueError(f"failure_ttl must be from 0 to {MAX_FAILURE_TTL} seconds, got {failure_ttl!r}")
+    def __init__(self, resolver: Resolver, clock: Clock, *, enabled: bool, options: DNSOptions | None = None) -> None:
         self._resolver = resolver
         self._clock = clock
         self._enabled = enabled
-        self._max_entries = max_entries
-        self._min_ttl = min_ttl
-        self._max_ttl = max_ttl
-        self._failure_ttl = failure_ttl
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
-        self._flights: dict[Key, _Flight] = {}  # those that a new caller may join
-        self._flying: set[_Flight] = set()  # all of them, also those that clear() has cut off from new callers
+        self._options = options or DNSOptions()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+        self._flights: dict[Key, Flight] = {}  # those that a new caller may join
+        self._flying: set[Flight] = set()  # all of them, also those that clear() has cut off from new callers
+        self._counted: Counter[str] = Counter()
         self._closed = False
+        self.on_answer: Callable[[Key, Answer], object] | None = None
 
     @property
     def enabled(self) -> bool:
@@ -147,6 +73,11 @@ class DNSCache:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def refreshing(self) -> int:
+        """How many lookups are under way that go on when nobody waits for them."""
+        return sum(flight.is_kept for flight in self._flying)
 
     @property
     def cached_hosts(self) -> MappingProxyType[tuple[str, int], list[dict[str, Any]]]:
@@ -162,6 +93,15 @@ class DNSCache:
                 found.setdefault((host, port), []).extend(_as_dict(host, address) for address in entry.addresses)
         return MappingProxyType(found)
 
+    def stats(self) -> DNSStats:
+        """The numbers of this moment."""
+        return DNSStats(entries=len(self._entries), refreshing=self.refreshing, **self._counted)
+
+    def expires_at(self, key: Key) -> float:
+        """When the answer ends, as a time of the clock; now, if none is kept."""
+        entry = self._entries.get(key)
+        return self._clock.now() if entry is None else entry.expires
+
     async def lookup(
         self, host: str, port: int, family: int = 0, *, endpoint: Endpoint | None = None
     ) -> tuple[Address, ...]:
@@ -174,20 +114,27 @@ class DNSCache:
         """
         check_query(host, port, family)
         if self._closed:
-            raise _placed(_closed_error(host), endpoint)
+            raise placed(closed_error(host), endpoint)
         try:
             literal = literal_answer(host, port, family)
         except DNSError as exc:
-            raise _placed(exc, endpoint) from None
+            raise placed(exc, endpoint) from None
         if literal is not None:
             return literal.addresses
         key = (host, port, int(family))
-        entry = self._fresh(key)
-        if entry is None:
-            return await self._share(key, endpoint)
-        if entry.error is not None:
-            raise _placed(entry.error, endpoint)
-        return entry.take(self._clock.now())
+        entry = self._entries.get(key)
+        kept = None if entry is None else self._kept(key, entry, endpoint)
+        return await self._share(key, endpoint) if kept is None else kept
+
+    def refresh(self, key: Key) -> None:
+        """Look the name up again with nobody waiting. One that is under way already will do."""
+        if self._closed or not self._enabled:
+            return
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._launch(key)
+            self._counted["refreshes"] += 1
+        flight.is_kept = True
 
     def demote(self, host: str, port: int, address: Address) -> None:
         """Put an address that could not be connected to behind the others for DEMOTED_FOR seconds (D08).
@@ -221,21 +168,51 @@ class DNSCache:
         self._flights.clear()
         flying, self._flying = self._flying, set()
         for flight in flying:
+            self._clock.forget(flight)
             task = flight.task
             if task is None or task.get_loop().is_closed():
                 continue  # nobody can wake any more
-            flight.error = _closed_error(flight.key[0])
+            flight.error = closed_error(flight.key[0])
             flight.land()
             task.cancel()
 
-    def _fresh(self, key: Key) -> _Entry | None:
-        entry = self._entries.get(key)
-        if entry is None or self._clock.now() >= entry.expires:
-            return None  # an expired entry stays for its demoted addresses until it is replaced or pushed out
+    # Out of what is kept
+
+    def _kept(self, key: Key, entry: Entry, endpoint: Endpoint | None) -> tuple[Address, ...] | None:
+        """The answer for one caller, if it need not wait. Raises the failure that is remembered."""
+        now = self._clock.now()
+        if now >= entry.expires:
+            return self._lent(key, entry, now)
         self._entries.move_to_end(key)
-        return entry
+        if entry.error is not None:
+            self._counted["negative_hits"] += 1
+            raise placed(entry.error, endpoint)
+        self._counted["hits"] += 1
+        entry.uses += 1
+        if entry.is_hot(now, self._options.prefetch):
+            self.refresh(key)
+        return entry.take(now)
+
+    def _lent(self, key: Key, entry: Entry, now: float) -> tuple[Address, ...] | None:
+        """An answer that is over, if the resolver is known to be slow or to fail. Who finds out first waits for it.
+
+        An entry that is over for good stays for its demoted addresses until it is replaced or pushed out.
+        """
+        if not entry.can_lend(now):
+            return None
+        flight = self._flights.get(key)
+        if not entry.failing and (flight is None or not flight.is_stale):
+            return None
+        if flight is None and now >= entry.retry_at:
+            self.refresh(key)
+        self._entries.move_to_end(key)
+        self._counted["stale"] += 1
+        return entry.take(now)
+
+    # Lookups
 
     async def _share(self, key: Key, endpoint: Endpoint | None) -> tuple[Address, ...]:
+        self._counted["misses"] += 1
         flight = self._flights.get(key)
         if flight is None:
             flight = self._launch(key)
@@ -245,76 +222,100 @@ class DNSCache:
             await waiter
         finally:
             flight.waiters.discard(waiter)
-            if not flight.landed and not flight.waiters:
+            if not (flight.landed or flight.waiters or flight.is_kept):
                 self._abandon(flight)
         if flight.error is not None:
-            raise _placed(flight.error, endpoint)
+            raise placed(flight.error, endpoint)
+        if flight.is_stale:
+            self._counted["stale"] += 1
         return flight.take(self._clock.now())
 
-    def _launch(self, key: Key) -> _Flight:
-        flight = _Flight(key)
+    def _launch(self, key: Key) -> Flight:
         host, port, family = key
+        now = self._clock.now()
+        entry = self._entries.get(key)
+        flight = Flight(key, entry if entry is not None and entry.can_lend(now) else None)
         lookup = self._resolver.resolve(host, port, family)
         flight.task = asyncio.get_running_loop().create_task(lookup, name=f"keepwarm lookup of {host}")
         flight.task.add_done_callback(partial(self._on_done, flight))
         self._flights[key] = flight
         self._flying.add(flight)
+        self._counted["lookups"] += 1
+        if flight.old is not None:
+            self._clock.watch(flight, now + PATIENCE)
         return flight
 
-    def _abandon(self, flight: _Flight) -> None:
+    def _abandon(self, flight: Flight) -> None:
         self._take_off(flight)
         flight.landed = True
         if flight.task is not None and not flight.task.get_loop().is_closed():
             flight.task.cancel()
 
-    def _take_off(self, flight: _Flight) -> bool:
+    def _take_off(self, flight: Flight) -> bool:
         """Remove the flight. Whether its answer may be kept: clear() has not cut it off."""
+        self._clock.forget(flight)
         self._flying.discard(flight)
         current = self._flights.get(flight.key) is flight
         if current:
             del self._flights[flight.key]
         return current
 
-    def _on_done(self, flight: _Flight, task: "asyncio.Task[Answer]") -> None:
-        error = _error_of(task, flight.key[0])  # also marks the task's exception as read
+    def _on_done(self, flight: Flight, task: "asyncio.Task[Answer]") -> None:
+        answer, error = _outcome(task, flight.key[0])  # also marks the task's exception as read
         if flight.landed:
             return  # closed, or nobody waits
         keep = self._take_off(flight) and self._enabled
-        flight.error = error
-        if error is None:
-            answer = task.result()
+        flight.error, flight.stored, flight.is_stale = error, None, False
+        if answer is not None:
             flight.addresses = answer.addresses
             if keep:
-                ttl = UNKNOWN_TTL if answer.ttl is None else answer.ttl
-                flight.stored = self._store(flight, min(max(ttl, self._min_ttl), self._max_ttl))
-        elif keep and self._failure_ttl and not task.cancelled():
-            self._store(flight, self._failure_ttl)
+                flight.stored = self._store(flight.key, answer)
+        elif error is not None:
+            self._counted["failures"] += 1
+            if keep:
+                self._store_failure(flight, error)
         flight.land()
+        if answer is not None and keep and self.on_answer is not None:
+            self.on_answer(flight.key, answer)
 
-    def _store(self, flight: _Flight, ttl: float) -> _Entry:
+    def _store(self, key: Key, answer: Answer) -> Entry:
+        entry = self._entry(key)
+        options = self._options
+        entry.renew(answer.addresses, self._clock.now(), options.hold(answer.ttl), options.stale_for)
+        return entry
+
+    def _store_failure(self, flight: Flight, error: ClientError) -> None:
+        now = self._clock.now()
+        was_cancelled = flight.task is not None and flight.task.cancelled()
+        until = now if was_cancelled else now + self._options.negative_ttl
+        entry = self._entries.get(flight.key)
+        if entry is not None and entry.can_lend(now) and not is_final(error):
+            entry.put_off(until)
+            flight.lend(entry)
+        elif entry is not None or until > now:
+            self._entry(flight.key).refuse(error, until)
+
+    def _entry(self, key: Key) -> Entry:
+        """The entry to write to, used last by now; the one that was used longest ago makes room."""
         entries = self._entries
-        entry = entries.get(flight.key)
+        entry = entries.get(key)
         if entry is None:
-            entry = entries[flight.key] = _Entry()
-            if len(entries) > self._max_entries:
+            entry = entries[key] = Entry()
+            if len(entries) > self._options.max_entries:
                 entries.popitem(last=False)
         else:
-            entries.move_to_end(flight.key)
-        entry.addresses = flight.addresses
-        entry.error = flight.error
-        entry.expires = self._clock.now() + ttl
+            entries.move_to_end(key)
         return entry
 
 
-def rotated(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
-    """Each family moved on by one within the places that it holds: (6a, 4a, 6b, 4b) -> (6b, 4b, 6a, 4a)."""
-    if len(addresses) < 2:
-        return addresses
-    members: dict[int, list[Address]] = {}
-    for address in addresses:
-        members.setdefault(address.family, []).append(address)
-    turns = {family: iter([*same[1:], same[0]]) for family, same in members.items()}
-    return tuple(next(turns[address.family]) for address in addresses)
+def _outcome(task: "asyncio.Task[Answer]", host: str) -> tuple[Answer, None] | tuple[None, ClientError]:
+    error = error_of(task, host)
+    if error is not None:
+        return None, error
+    try:
+        return check_answer(host, task.result()), None
+    except DNSError as exc:
+        return None, exc
 
 
 def _as_dict(hostname: str, address: Address) -> dict[str, Any]:
@@ -326,46 +327,3 @@ def _as_dict(hostname: str, address: Address) -> dict[str, Any]:
         "proto": int(socket.IPPROTO_TCP),
         "flags": int(socket.AI_NUMERICHOST),
     }
-
-
-def _error_of(task: "asyncio.Task[Answer]", host: str) -> ClientError | None:
-    """What went wrong, as an error of ours. It is never raised itself: `_placed` makes a copy for each caller."""
-    if task.cancelled():
-        return DNSError(socket.EAI_AGAIN, f"cannot resolve {printable(host)!r}: the lookup was cancelled. Try again")
-    exc = task.exception()
-    if exc is None:
-        return _refusal(task.result(), host)
-    if isinstance(exc, ClientError):
-        return exc
-    number = exc.errno if isinstance(exc, OSError) and exc.errno is not None else socket.EAI_FAIL
-    error = DNSError(
-        number,
-        f"cannot resolve {printable(host)!r}: the resolver failed with {type(exc).__name__}: {printable(str(exc))}",
-    )
-    error.__cause__ = exc
-    return error
-
-
-def _refusal(answer: Answer, host: str) -> DNSError | None:
-    addresses: Sequence[Address] = answer.addresses
-    if addresses:
-        return None
-    return DNSError(
-        socket.EAI_NONAME,
-        f"cannot resolve {printable(host)!r}: the resolver found no address. A resolver must raise DNSError instead",
-    )
-
-
-def _placed(error: ClientError, endpoint: Endpoint | None) -> ClientError:
-    """A copy of the error for one caller, without the traceback of another."""
-    fresh = copy.copy(error)
-    fresh.__cause__ = error.__cause__
-    if endpoint is not None:
-        fresh.endpoint = endpoint
-    return fresh
-
-
-def _closed_error(host: str) -> PoolClosedError:
-    return PoolClosedError(
-        f"cannot resolve {printable(host)!r}: the connector is closed. Use a new one", phase="resolve"
-    )

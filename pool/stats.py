@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Self
 
+from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 
@@ -68,7 +69,11 @@ _NUMBERS = tuple(f.name for f in fields(EndpointStats) if f.name != "retired")
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """`total` over everything since the pool was made; `endpoints` for each endpoint that is in use now."""
+    """`total` over everything since the pool was made; `endpoints` for each endpoint that is in use now.
+
+    `dns` are the numbers of a TCPConnector's lookups; zero for others.
+    """
 
     total: EndpointStats = EndpointStats()
     endpoints: Mapping[Endpoint, EndpointStats] = field(default_factory=dict)
+    dns: DNSStats = field(default_factory=DNSStats)

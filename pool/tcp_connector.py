@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,10 +13,13 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_addr
 from keepwarm.pool.dns_cache import DNSCache
+from keepwarm.pool.dns_follow import Follower
+from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.pins import Pin
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Resolver, SplitResolver
+from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.tls import TLSOptions
 
 _KEEPALIVE = TCPKeepAlive()
@@ -34,8 +38,8 @@ class TCPConnector(BaseConnector):
       present that certificate, else FingerprintMismatch before a byte is sent, and no other address is tried. It is
       checked in addition to the chain. SHA-1 (20 bytes) and MD5 (16) give WeakFingerprintWarning (G-03, G-04, A-18,
       A-19).
-    - `use_dns_cache` (None, which means False): keep the answers of lookups as long as they hold (G-05). `resolve` is
-      its deprecated name (G-06).
+    - `use_dns_cache` (None, which means False unless `dns` is given): keep the answers of lookups as long as they
+      hold, and keep the names of open connections up to date (G-05). `resolve` is its deprecated name (G-06).
     - `family` (0): socket.AF_INET or socket.AF_INET6 for one kind of address only, 0 for both (G-07).
     - `ssl_context` (None): an ssl.SSLContext to use as it is (G-08). By default one that trusts the system's
       authorities, wants TLS 1.2 and offers http/1.1, shared by all connectors.
@@ -45,6 +49,8 @@ class TCPConnector(BaseConnector):
 
     - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin (A-18).
     - `resolver` (None): a Resolver of yours; you close it. None asks hosts file, name servers and system as fit.
+    - `dns` (None): a DNSOptions: how long answers are used, which name servers are asked and how patiently. The name
+      servers and their time limits cannot be combined with a `resolver`.
     - `fast_tls` (False): do TLS with the aiofastnet package (the extra "fast"): a third of the CPU per call, the same
       behaviour. ImportError if it is not installed.
     - `handshake_timeout` (None, seconds): for the TLS handshake alone; 0 or None leaves it to `conn_timeout`.
@@ -75,23 +81,24 @@ class TCPConnector(BaseConnector):
         pool_timeout: float | None = None,
         pins: Iterable[Pin | bytes] | None = None,
         resolver: Resolver | None = None,
+        dns: DNSOptions | None = None,
         fast_tls: bool = False,
         handshake_timeout: float | None = None,
         tcp_keepalive: TCPKeepAlive | None = _KEEPALIVE,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins or (), fast_tls, handshake_timeout)
-        self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve)
+        self._dns_options = _check_dns(dns, resolver)
+        self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve, default=dns is not None)
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
         if tcp_keepalive is not None and not isinstance(tcp_keepalive, TCPKeepAlive):
             raise TypeError(f"tcp_keepalive must be a TCPKeepAlive or None, got {tcp_keepalive!r}")
-        if resolver is not None and not callable(getattr(resolver, "resolve", None)):
-            raise TypeError(f"resolver must have a coroutine method resolve(host, port, family), got {resolver!r}")
         self._tcp_keepalive = tcp_keepalive
         self._given_resolver = resolver
         self._own_resolver: SplitResolver | None = None
         self._dns: DNSCache | None = None
+        self._follower: Follower | None = None
         self._dialer: Dialer | None = None
         super().__init__(
             conn_timeout=conn_timeout,
@@ -156,6 +163,11 @@ class TCPConnector(BaseConnector):
         return self._use_dns_cache
 
     @property
+    def dns(self) -> DNSOptions:
+        """How names are looked up, and how long what was found is used."""
+        return self._dns_options
+
+    @property
     def resolve(self) -> bool:
         """Deprecated name of `dns_cache` (G-20)."""
         warnings.warn("TCPConnector.resolve is deprecated: use dns_cache", DeprecationWarning, stacklevel=2)
@@ -196,9 +208,14 @@ class TCPConnector(BaseConnector):
 
     def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
         resolver = self._given_resolver
+        options = self._dns_options
         if resolver is None:
-            resolver = self._own_resolver = SplitResolver(loop=loop)
-        self._dns = DNSCache(resolver, clock, enabled=self._use_dns_cache)
+            resolver = self._own_resolver = SplitResolver(
+                options.nameservers, timeout=options.timeout, tries=options.tries, loop=loop
+            )
+        self._dns = DNSCache(resolver, clock, enabled=self._use_dns_cache, options=options)
+        if self._use_dns_cache and options.follow:
+            self._follower = Follower(self._dns, clock)
         self._dialer = Dialer(
             self._dns,
             self._tls,
@@ -208,9 +225,19 @@ class TCPConnector(BaseConnector):
         )
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        return await self.dialer.open(req)
+        transport, channel = await self.dialer.open(req)
+        if self._follower is not None:
+            self._follower.follow(channel, self._family)
+        return transport, channel
+
+    def stats(self) -> PoolStats:
+        """See BaseConnector; with the numbers of the lookups in `dns`."""
+        stats = super().stats()
+        return stats if self._dns is None else replace(stats, dns=self._dns.stats())
 
     def _release_resources(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
         if self._dns is not None:
             self._dns.close()
         if self._own_resolver is not None:
@@ -220,16 +247,28 @@ class TCPConnector(BaseConnector):
         """See BaseConnector. The parent's lookups are forgotten too."""
         super().abandon_after_fork()
         # Collecting a resolver closes the sockets of the parent's.
-        never_collect(self._dns, self._own_resolver, self._dialer)
-        self._dns = self._own_resolver = self._dialer = None
+        never_collect(self._dns, self._own_resolver, self._dialer, self._follower)
+        self._dns = self._own_resolver = self._dialer = self._follower = None
 
 
-def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None) -> bool:
+def _check_dns(dns: DNSOptions | None, resolver: Resolver | None) -> DNSOptions:
+    if resolver is not None and not callable(getattr(resolver, "resolve", None)):
+        raise TypeError(f"resolver must have a coroutine method resolve(host, port, family), got {resolver!r}")
+    if dns is None:
+        return DNSOptions()
+    if not isinstance(dns, DNSOptions):
+        raise TypeError(f"dns must be a DNSOptions or None, got {dns!r}")
+    if resolver is not None and dns.has_resolver_options:
+        raise ValueError("dns has nameservers, timeout or tries, and resolver is given: say it to your resolver only")
+    return dns
+
+
+def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None, *, default: bool) -> bool:
     for name, value in (("use_dns_cache", use_dns_cache), ("resolve", resolve)):
         if value is not None and not isinstance(value, bool):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     if resolve is None:
-        return bool(use_dns_cache)
+        return default if use_dns_cache is None else use_dns_cache
     # Above this function: the constructor, then its caller.
     warnings.warn("the parameter resolve is deprecated: use use_dns_cache", DeprecationWarning, stacklevel=3)
     if use_dns_cache is not None and use_dns_cache != resolve:

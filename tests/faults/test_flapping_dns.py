@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from keepwarm.pool.address import Answer
-from keepwarm.pool.dns_cache import MAX_FAILURE_TTL
+from keepwarm.pool.dns_options import MAX_NEGATIVE_TTL
 from keepwarm.pool.errors import DNSError
 from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, numbers, serve, session
 from tests.support.fakes import FakeClock
@@ -77,20 +77,20 @@ async def two_parts(peer: Peer) -> None:
 
 
 @pytest.mark.fault("D07")
-@pytest.mark.parametrize("failure_ttl", [0.0, 0.5, MAX_FAILURE_TTL])
-async def test_a_failure_is_forgotten_within_a_second(failure_ttl: float) -> None:
+@pytest.mark.parametrize("negative_ttl", [0.0, 0.5, MAX_NEGATIVE_TTL])
+async def test_a_failure_is_forgotten_within_a_second(negative_ttl: float) -> None:
     """With a cache the failure holds for its time, one second at most; then the resolver is asked again."""
     clock, resolver = FakeClock(), Flapping()
-    cache = make_cache(resolver, clock, True, failure_ttl=failure_ttl)
+    cache = make_cache(resolver, clock, True, negative_ttl=negative_ttl, stale_for=0)
     for round_ in (1, 2):
         with pytest.raises(DNSError):
             await cache.lookup("a.test", 80)
-        if failure_ttl:
-            clock.advance(failure_ttl * 0.9)
+        if negative_ttl:
+            clock.advance(negative_ttl * 0.9)
             with pytest.raises(DNSError):
                 await cache.lookup("a.test", 80)
             assert len(resolver.calls) == 2 * round_ - 1
-        clock.advance(failure_ttl * 0.2)
+        clock.advance(negative_ttl * 0.2)
         for _ in range(3):  # the answer is kept like any other
             assert [found.host for found in await cache.lookup("a.test", 80)] == ["127.0.0.1"]
         assert len(resolver.calls) == 2 * round_
@@ -101,5 +101,5 @@ async def test_a_failure_is_forgotten_within_a_second(failure_ttl: float) -> Non
 @pytest.mark.fault("D07")
 def test_no_cache_remembers_failures_for_longer() -> None:
     """More than a second cannot be asked for."""
-    with pytest.raises(ValueError, match="failure_ttl"):
-        make_cache(ScriptedResolver(), FakeClock(), failure_ttl=1.01)
+    with pytest.raises(ValueError, match="negative_ttl"):
+        make_cache(ScriptedResolver(), FakeClock(), negative_ttl=1.01)

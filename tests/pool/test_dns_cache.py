@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from keepwarm.pool.address import Address, Answer
-from keepwarm.pool.dns_cache import DEMOTED_FOR, UNKNOWN_TTL, rotated
+from keepwarm.pool.dns_cache import DEMOTED_FOR
+from keepwarm.pool.dns_entry import rotated
+from keepwarm.pool.dns_options import UNKNOWN_TTL
 from keepwarm.pool.endpoint import make_endpoint
 from keepwarm.pool.errors import DNSError
 from tests.support.fakes import FakeClock
@@ -298,7 +300,7 @@ async def test_cached_hosts_is_read_only_and_has_the_documented_keys(clock: Fake
         ({"min_ttl": -1.0}, "min_ttl"),
         ({"min_ttl": 61.0}, "min_ttl"),
         ({"max_ttl": float("nan")}, "max_ttl"),
-        ({"failure_ttl": 1.5}, "failure_ttl"),
+        ({"negative_ttl": 1.5}, "negative_ttl"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], name: str, clock: FakeClock) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from keepwarm.pool.address import Address, Answer
 from keepwarm.pool.dns_cache import DNSCache
+from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.resolver import AsyncResolver
 from tests.support.fakes import FakeClock
 from tests.support.nameserver import NameServer
@@ -67,7 +68,7 @@ class Recording:
 
 
 def make_cache(resolver: Any, clock: FakeClock, enabled: bool = True, **options: Any) -> DNSCache:
-    return DNSCache(resolver, clock, enabled=enabled, **options)
+    return DNSCache(resolver, clock, enabled=enabled, options=DNSOptions(**options))
 
 
 @contextmanager
