@@ -85,6 +85,8 @@ from keepwarm.errors import (
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.dns_options import DNSOptions
+from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
 from keepwarm.pool.race import TCPKeepAlive
@@ -129,6 +131,8 @@ __all__ = [
     "ContentTypeError",
     "CookieJar",
     "DNSError",
+    "DNSOptions",
+    "DNSStats",
     "DataQueue",
     "DecodedBodyTooLarge",
     "DisconnectedError",
