@@ -43,20 +43,29 @@ def beginning(req: DialRequest, reason: str) -> str:
     return f"Cannot connect to host {req.host}:{req.port} ssl:{req.ssl} [{reason}]"
 
 
-def connect_error(req: DialRequest, errors: Sequence[OSError]) -> ConnectError:
-    """No address connected. `errors` has at least one entry; every address tried is in ``req.attempts``."""
+def connect_error(
+    req: DialRequest, errors: Sequence[OSError], *, reason: str | None = None, hint: str | None = None
+) -> ConnectError:
+    """No address connected. `errors` has at least one entry; every address tried is in ``req.attempts``.
+
+    `reason` and `hint` are for what the errors alone do not tell.
+    """
     first = errors[0]
-    reasons = list(dict.fromkeys(error_text(error) for error in errors))
-    reason = reasons[0] if len(reasons) == 1 else f"all {len(errors)} addresses failed"
-    if any(isinstance(error, BindError) for error in errors):
-        hint = _BIND_HINT
-    else:
-        hint = next((_HINTS[error.errno] for error in errors if error.errno in _HINTS), _CONNECT_HINT)
+    if reason is None:
+        reasons = list(dict.fromkeys(error_text(error) for error in errors))
+        reason = reasons[0] if len(reasons) == 1 else f"all {len(errors)} addresses failed"
+    hint = hint or _connect_hint(errors)
     tried = "; ".join(f"{address}: {outcome}" for address, outcome in req.attempts)
     text = f"{beginning(req, reason)} tried {tried}. {hint}" if tried else f"{beginning(req, reason)}. {hint}"
     error = ConnectError(first.errno or errno.ECONNABORTED, text, endpoint=req.endpoint, phase=req.phase, reused=False)
     error.attempts = tuple(req.attempts)
     return error
+
+
+def _connect_hint(errors: Sequence[OSError]) -> str:
+    if any(isinstance(error, BindError) for error in errors):
+        return _BIND_HINT
+    return next((_HINTS[error.errno] for error in errors if error.errno in _HINTS), _CONNECT_HINT)
 
 
 def tls_error(req: DialRequest, cause: Exception, peer: str) -> TLSError:

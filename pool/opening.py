@@ -19,10 +19,11 @@ import asyncio
 import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from keepwarm.pool.tls import TLSOptions, aiofastnet
+from keepwarm.pool.tls_sessions import ContextWithSession
 
 _Heir = TypeVar("_Heir", bound=asyncio.Protocol)
 
@@ -34,14 +35,16 @@ _BIO_SIZE = 4 * (16 * 1024 + 64)
 class Opening(asyncio.Protocol):
     """Holds a transport, and what arrives meanwhile, until `hand_over`."""
 
-    __slots__ = ("_early", "count_unsent", "on_lost", "transport")
+    __slots__ = ("_early", "count_unsent", "on_lost", "route", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         # For Channel.count_unsent, where the transport itself does not know: TLS counts what it has not encrypted yet.
         self.count_unsent: Callable[[], int] | None = None
-        # To be called once the transport is gone; None if there is nothing to do.
-        self.on_lost: Callable[[], None] | None = None
+        # To be called once the transport is gone, with what ended it; None if there is nothing to do.
+        self.on_lost: Callable[[BaseException | None], None] | None = None
+        # By what way the peer is reached, if not directly: for TLS sessions, which are never taken elsewhere.
+        self.route: Hashable = None
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,6 +87,7 @@ async def open_plain(sock: socket.socket) -> Opening:
     """
     opening = Opening()
     try:
+        # Both loops take a unix socket here too.
         await asyncio.get_running_loop().create_connection(lambda: opening, sock=sock)
         if opening.is_lost:
             raise ConnectionResetError("the peer closed the connection at once")
@@ -118,7 +122,7 @@ class _FastLoop:
         if context.get("exception") is not ConnectionResetError:
             self._loop.call_exception_handler(context)
 
-    def cancel_timers(self) -> None:
+    def cancel_timers(self, _error: BaseException | None = None) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -165,20 +169,25 @@ async def open_fast_tls(
 
 
 async def start_tls(
-    transport: asyncio.Transport, context: ssl.SSLContext, server_hostname: str, options: TLSOptions
+    transport: asyncio.Transport,
+    context: ssl.SSLContext,
+    server_hostname: str,
+    options: TLSOptions,
+    session: ssl.SSLSession | None = None,
 ) -> Opening:
-    """TLS over an open transport, for instance that of a proxy's tunnel.
+    """TLS over an open transport, for instance that of a proxy's tunnel; offers `session` to the server.
 
     Raises OSError (ssl.SSLError is one) or ValueError. On any exception, a cancellation included, the transport is
     aborted.
     """
     opening = Opening()
+    offering: Any = context if session is None else ContextWithSession(context, session)
     try:
         # asyncio gives None when the connection was lost in the turn in which the handshake ended.
         secure: Any = await asyncio.get_running_loop().start_tls(
             transport,
             opening,
-            context,
+            offering,
             server_hostname=server_hostname,
             ssl_handshake_timeout=options.handshake_limit,
             ssl_shutdown_timeout=options.shutdown_limit,

@@ -1,0 +1,112 @@
+"""UnixConnector: the options of a unix socket and of TLS over it, and the dialer that is made of them."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Collection, Iterable
+
+from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.pins import Pin
+from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.unix_dialer import UnixDialer, check_path, check_uids
+
+
+class UnixConnector(BaseConnector):
+    """Connects over a unix socket, whatever host a URL names (reference: UnixConnector; rows I-01..I-14).
+
+    `path`, the only positional parameter, is the socket file: a str or an os.PathLike. A relative path counts from
+    the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
+    file. The keyword parameters of BaseConnector (`conn_timeout`, `keepalive_timeout`, `limit`, `share_cookies`,
+    `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`) mean what they mean there.
+
+    The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
+    ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
+    Redirects to other hosts go over the same socket too. ``https`` does TLS over the socket, with the URL's host as
+    the name that the certificate must be for (I-05, I-06).
+
+    Extensions:
+
+    - `verify_ssl` (True), `ssl_context` (None), `fingerprint` (None), `pins` (none), `fast_tls` (False),
+      `handshake_timeout` (None, seconds): for ``https``, as in TCPConnector.
+    - `peer_uid` (None): the user id, or several, of which one must be that of the process that listens (of its
+      effective user when it called ``listen``; Linux). Any other server is refused, with nothing sent to it.
+
+    A connect that finds the server's queue full is tried again for 1.3 s, within `conn_timeout`. Failures are
+    ConnectError (a ClientOSError) and name the path. Raises TypeError or ValueError that names the argument.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        conn_timeout: float | None = None,
+        keepalive_timeout: float | None = 30,
+        limit: int | None = None,
+        share_cookies: bool = False,
+        force_close: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        limit_total: int | None = None,
+        max_waiting: int | None = None,
+        pool_timeout: float | None = None,
+        verify_ssl: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+        fingerprint: bytes | None = None,
+        pins: Iterable[Pin | bytes] | None = None,
+        fast_tls: bool = False,
+        handshake_timeout: float | None = None,
+        peer_uid: int | Collection[int] | None = None,
+    ) -> None:
+        self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
+        self._path = check_path(path)
+        self._uids = check_uids(peer_uid)
+        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins or (), fast_tls, handshake_timeout)
+        self._dialer = UnixDialer(self._path, self._tls, uids=self._uids)
+        super().__init__(
+            conn_timeout=conn_timeout,
+            keepalive_timeout=keepalive_timeout,
+            limit=limit,
+            share_cookies=share_cookies,
+            force_close=force_close,
+            loop=loop,
+            limit_total=limit_total,
+            max_waiting=max_waiting,
+            pool_timeout=pool_timeout,
+        )
+
+    @property
+    def path(self) -> str:
+        """The path of the socket (I-03)."""
+        return self._path
+
+    @property
+    def peer_uid(self) -> frozenset[int] | None:
+        """The user ids that may serve the socket; None: any."""
+        return self._uids
+
+    @property
+    def verify_ssl(self) -> bool:
+        """Whether certificates are checked, for https."""
+        return self._tls.verify_ssl
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context for https. Read for the first time it may have to be built, which blocks for tens of
+        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own."""
+        return self._tls.build_context()
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        """The digest that the certificate must have, for https, or None."""
+        return self._tls.fingerprint
+
+    @property
+    def tls(self) -> TLSOptions:
+        """All options of TLS, as one value."""
+        return self._tls
+
+    async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        return await self._dialer.open(req)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]} path={self._path!r}>"
