@@ -93,6 +93,7 @@ from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Address, Answer, Resolver
 from keepwarm.pool.stats import EndpointStats, PoolStats
 from keepwarm.pool.tcp_connector import TCPConnector
+from keepwarm.pool.unix_connector import UnixConnector
 from keepwarm.pool.version import __version__
 
 __all__ = [
@@ -182,6 +183,7 @@ __all__ = [
     "TooManyRedirects",
     "TotalTimeoutError",
     "TransferEncodingError",
+    "UnixConnector",
     "WSClientDisconnectedError",
     "WSServerHandshakeError",
     "WeakFingerprintWarning",
