@@ -10,12 +10,14 @@ from keepwarm.client.redirects import CREDENTIAL_FIELDS
 from keepwarm.client.url import parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11
 from keepwarm.pool.auth import BasicAuth
+from keepwarm.pool.proxy import ForwardProxy
 
 
 class RequestOptions:
     """Read-only by convention; shared by the requests of a session.
 
-    `resolve(url, params)` makes the target of a URL. `foreign` is the same without credentials, for requests that a
+    `resolve(url, params)` makes the target of a URL. `forward_proxy` is what requests to plain HTTP targets need where
+    a proxy passes them on. `foreign` is the same without credentials, for requests that a
     redirect has led to another origin: once there, a chain never gets them back (A-17).
     """
 
@@ -25,6 +27,7 @@ class RequestOptions:
         "auto_decompress",
         "defaults",
         "force_close",
+        "forward_proxy",
         "json_serialize",
         "limits",
         "max_body_size",
@@ -46,6 +49,7 @@ class RequestOptions:
         resolve: Callable[..., Any] = parse_target,
         auto_decompress: bool = True,
         max_body_size: int | None = None,
+        forward_proxy: ForwardProxy | None = None,
     ) -> None:
         self.defaults = defaults or DefaultHeaders(skip=skip)
         self.skip = skip
@@ -57,6 +61,7 @@ class RequestOptions:
         self.resolve = resolve
         self.auto_decompress = auto_decompress
         self.max_body_size = max_body_size
+        self.forward_proxy = forward_proxy
         self._foreign: RequestOptions | None = None
 
     @property
@@ -72,6 +77,7 @@ class RequestOptions:
                 resolve=self.resolve,
                 auto_decompress=self.auto_decompress,
                 max_body_size=self.max_body_size,
+                forward_proxy=self.forward_proxy,  # the proxy's credentials are for the proxy, wherever a chain leads
             )
             self._foreign._foreign = self._foreign
         return self._foreign

@@ -27,6 +27,7 @@ ONE_WRITE: Final = 65536
 _JOINED: Final = frozenset({"cookie"})
 _WITHOUT_BODY: Final = BODY_FIELDS | _JOINED
 _LOGIN: Final = frozenset({"authorization"})
+_PROXY_LOGIN: Final = frozenset({"proxy-authorization"})
 
 
 class _Given(NamedTuple):
@@ -45,7 +46,8 @@ class ClientRequest:
 
     The parameters are those of ``ClientSession.request``; `url` may be a Target. `loop` and `response_class` are
     taken and not needed. For a small body in memory `wire` is head and body in one, else it is the head alone and
-    `payload` follows (`is_streamed`).
+    `payload` follows (`is_streamed`). `endpoint` is where its connection leads, the key of the pool: the target's
+    own, or that of a proxy whose connections the plain HTTP targets share.
 
     `may_replay` says whether sending it twice does no harm: the method is idempotent (RFC 9110 9.2.2) or the caller
     gave an Idempotency-Key. `read_until_eof` is for reading the answer (see ResponseParser.start).
@@ -98,7 +100,7 @@ class ClientRequest:
         self.options = options
         self.read_until_eof = bool(read_until_eof)
         self.target: Target = url if isinstance(url, Target) else options.resolve(url, params)
-        self.endpoint: Endpoint = self.target.endpoint
+        self.endpoint: Endpoint = self._lease_endpoint()
         own = encode_headers(headers)
         self._given = _Given(
             headers=own,
@@ -115,6 +117,10 @@ class ClientRequest:
             self.payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
         self._set_prefix(self._set_framing(compress), bool(expect100))
         self._set_wire()
+
+    def _lease_endpoint(self) -> Endpoint:
+        endpoint, proxy = self.target.endpoint, self.options.forward_proxy
+        return endpoint if proxy is None or proxy.shared is None or endpoint.is_ssl else proxy.shared
 
     def _set_framing(self, compress: Any) -> bytes:
         """Body and framing; returns the field lines of the content coding."""
@@ -133,16 +139,26 @@ class ClientRequest:
         defaults = self.options.defaults.without(_WITHOUT_BODY if payload is None else _JOINED)
         if target.auth is not None and given.auth is None:
             defaults = defaults.without(_LOGIN)  # the URL's own login is the more particular
+        proxy = self.options.forward_proxy
+        if proxy is not None and target.endpoint.is_ssl:
+            # Inside a tunnel it would reach the origin, and is not meant for it (FAULTS X06).
+            own, defaults = own.without(_PROXY_LOGIN), defaults.without(_PROXY_LOGIN)
+            proxy = None
         names = own.names | defaults.names
         expect = own.get("expect") or defaults.get("expect") or ""
         self.expects_continue = payload is not None and (expect100 or expect.lower() == "100-continue")
         connection = own.getall("connection") or defaults.block.getall("connection")
         self.wants_close = self.options.force_close or "close" in _tokens(connection)
         self.may_replay = self.method in IDEMPOTENT_METHODS or "idempotency-key" in own.names
-        parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), target.request_target, *given.version)]
+        request_target = target.request_target
+        if proxy is not None:
+            request_target = b"http://%b%b" % (target.host, request_target)  # RFC 9112 3.2.2
+        parts = [b"%b %b HTTP/%d.%d\r\n" % (self.method.encode("ascii"), request_target, *given.version)]
         if "host" not in names and "host" not in skip:
             parts.append(b"Host: " + target.host + b"\r\n")
         parts.append(defaults.merge(own.without(("cookie",)), skip))
+        if proxy is not None and "proxy-authorization" not in names:
+            parts.append(proxy.credentials)
         _check_boundary(payload, own.get("content-type") or defaults.get("content-type"))
         parts.append(_content_type(payload, names, skip))
         parts.append(coding)

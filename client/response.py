@@ -81,7 +81,7 @@ class ClientResponse:
     @property
     def host(self) -> str:
         """The host that was asked, without port (K-06)."""
-        return self._request.endpoint.host
+        return self._request.target.endpoint.host
 
     @property
     def method(self) -> str:

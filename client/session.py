@@ -107,6 +107,7 @@ class ClientSession(Closable):
             resolve=TargetCache().resolve,
             auto_decompress=bool(auto_decompress),
             max_body_size=check_count("max_body_size", max_body_size),
+            forward_proxy=connector.forward_proxy,
         )
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
@@ -287,7 +288,7 @@ class ClientSession(Closable):
             if jar:
                 # Where a redirect leads is the peer's choice, so it is not the first origin of a cookie (K2).
                 path = request.target.request_target.decode("ascii")
-                header = jar.header_for(request.endpoint, path, binds=not history)
+                header = jar.header_for(request.target.endpoint, path, binds=not history)
                 if header is not None:
                     request = request.with_cookies(header)
             exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)

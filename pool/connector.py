@@ -20,6 +20,7 @@ from keepwarm.pool.limits import Limits, check_seconds
 from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.pool.origin import constructor_level, creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
+from keepwarm.pool.proxy import ForwardProxy
 from keepwarm.pool.stats import PoolStats
 
 
@@ -118,6 +119,11 @@ class BaseConnector(Closable):
     def share_cookies(self) -> bool:
         """Whether sessions put the cookies of their responses into `cookies`; deprecated (F-06)."""
         return self._share_cookies
+
+    @property
+    def forward_proxy(self) -> ForwardProxy | None:
+        """What requests to plain HTTP targets need because a proxy passes them on; None without a proxy (H-13)."""
+        return None
 
     def update_cookies(self, cookies: Any) -> None:
         """Merge cookies, a mapping or pairs from name to text or Morsel, into `cookies` (F-06)."""

@@ -1,0 +1,171 @@
+"""ProxyConnector: connections through an HTTP proxy."""
+
+import asyncio
+import ssl
+from typing import Any
+
+from keepwarm.pool.auth import BasicAuth
+from keepwarm.pool.clock import Clock
+from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.dial_errors import beginning
+from keepwarm.pool.dialer import Dialer
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.errors import ConnectError, ProxyConnectionError, TLSError
+from keepwarm.pool.fork import never_collect
+from keepwarm.pool.opening import Opening
+from keepwarm.pool.proxy import ForwardProxy, parse_proxy
+from keepwarm.pool.securing import hand_over
+from keepwarm.pool.tcp_connector import TCPConnector
+from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tunnelling import open_tunnel
+
+
+class ProxyConnector(TCPConnector):
+    """Connects through an HTTP proxy (reference: ProxyConnector; rows H-01..H-19).
+
+    - `proxy`: the proxy's URL, ``http://`` or ``https://``, with host, port (80 or 443 by default) and, if need be, a
+      user name and password, percent-encoded (H-02).
+    - `proxy_auth` (None): a BasicAuth for the proxy. It goes before a user name in the URL (H-03).
+    - `force_close` (True): close each connection when it is released. False keeps them: tunnels serve the
+      ``(host, port, is_ssl)`` that they were made for and no other (H-04, FAULTS X13, X18).
+
+    All other parameters are keyword-only and those of TCPConnector (H-01). `limit` counts for each target, not for
+    the proxy (H-07). `conn_timeout` covers the way to the proxy, CONNECT and TLS together (H-05). The options of DNS
+    and `local_addr` are for the way to the proxy: names of targets are never looked up here (H-10, FAULTS X17). The
+    options of TLS are for the target, `pins` and `fingerprint` too, which are checked inside the tunnel before a byte
+    of the request is sent (A-20). `fast_tls` has no effect inside tunnels.
+
+    Extensions:
+
+    - `proxy_verify_ssl` (True), `proxy_ssl_context` (None): the same as `verify_ssl` and `ssl_context`, for the TLS
+      with an ``https://`` proxy. They exclude each other.
+    - `share_forward` (False): all plain HTTP targets share the connections to the proxy. They count, and are limited,
+      under the proxy's endpoint then (A-22).
+
+    Requests to ``http://`` go to the proxy with an absolute URL and, on each of them, the credentials. A refusal of
+    such a request is an answer like any other, with status 407 perhaps. For ``https://`` the proxy is asked for a
+    tunnel (CONNECT); a refusal raises HttpProxyError. A header Proxy-Authorization of the caller's own goes to the
+    proxy with a plain request, in place of `proxy_auth`, and is left out inside a tunnel (FAULTS X06).
+
+    A dial raises besides: ProxyConnectionError when the proxy cannot be reached; TLSError with the proxy's endpoint
+    when its certificate is refused. Raises TypeError or ValueError that names the argument.
+    """
+
+    def __init__(
+        self,
+        proxy: str,
+        *,
+        proxy_auth: BasicAuth | None = None,
+        force_close: bool = True,
+        share_forward: bool = False,
+        proxy_verify_ssl: bool = True,
+        proxy_ssl_context: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> None:
+        self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
+        self._proxy = parse_proxy(proxy, proxy_auth)
+        if not isinstance(share_forward, bool):
+            raise TypeError(f"share_forward must be True or False, got {share_forward!r}")
+        endpoint = self._proxy.endpoint
+        # Never the key of a tunnel: those are for TLS.
+        shared = Endpoint(endpoint.host, endpoint.port, False) if share_forward else None
+        self._forward = ForwardProxy(self._proxy.credentials, shared)
+        timeout = options.get("handshake_timeout")
+        self._proxy_tls = _proxy_tls(proxy_verify_ssl, proxy_ssl_context, timeout)
+        self._proxy_dialer: Dialer | None = None
+        self._clock: Clock | None = None
+        super().__init__(force_close=force_close, **options)
+
+    @property
+    def proxy(self) -> str:
+        """The proxy's URL, without user name and password (H-11)."""
+        return self._proxy.url
+
+    @property
+    def proxy_auth(self) -> BasicAuth | None:
+        """The credentials for the proxy, given or from its URL, or None (H-12)."""
+        return self._proxy.auth
+
+    @property
+    def share_forward(self) -> bool:
+        """Whether plain HTTP targets share the connections to the proxy."""
+        return self._forward.shared is not None
+
+    @property
+    def forward_proxy(self) -> ForwardProxy:
+        """What requests to plain HTTP targets need (H-13)."""
+        return self._forward
+
+    def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        super()._bound(loop, clock)
+        self._clock = clock
+        if self._dns is None:
+            raise RuntimeError("a TCPConnector has a DNS cache once it is bound to a loop")
+        self._proxy_dialer = Dialer(
+            self._dns,
+            self._proxy_tls,
+            family=self._family,
+            local_addr=self._local_addr,
+            tcp_keepalive=self._tcp_keepalive,
+        )
+
+    async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        opening = await self._reach_proxy(req)
+        return hand_over(req, await self._through(req, opening) if req.ssl else opening)
+
+    async def _reach_proxy(self, req: DialRequest) -> Opening:
+        """A connection to the proxy, inside TLS if that is how it is spoken to."""
+        dialer, proxy = self._proxy_dialer, self._proxy
+        if dialer is None:
+            raise RuntimeError("a connection was asked for before the connector was bound to a loop")
+        hop = DialRequest(proxy.endpoint, req.channel_factory)
+        hop.attempts = req.attempts
+        req.phase = "proxy"
+        try:
+            opening = await dialer.open_tcp(hop, hop.host, hop.port)
+            return await dialer.secure(hop, opening) if hop.ssl else opening
+        except TLSError as exc:
+            text = f"{beginning(req, f'TLS with the proxy {proxy.url} failed')} {exc}"
+            error = TLSError(exc.errno, text, endpoint=proxy.endpoint, phase="tls", reused=False)
+            error.attempts = exc.attempts
+            raise error from exc
+        except ConnectError as exc:
+            text = f"{beginning(req, f'the proxy {proxy.url} cannot be reached')} {exc}"
+            lost = ProxyConnectionError(text, endpoint=req.endpoint, phase=exc.phase, reused=False)
+            lost.proxy = proxy.endpoint
+            lost.attempts = exc.attempts
+            raise lost from exc
+
+    async def _through(self, req: DialRequest, opening: Opening) -> Opening:
+        """A tunnel, and TLS with the target inside it."""
+        clock = self._clock
+        if clock is None:
+            raise RuntimeError("a tunnel was asked for before the connector was bound to a loop")
+        tunnel = await open_tunnel(req, opening, self._proxy, clock)
+        outer, count_below = tunnel.transport, tunnel.count_unsent
+        secure = await self.dialer.secure(req, tunnel)
+        if outer is not None and count_below is not None:
+            # TLS inside TLS: what is not sent yet may lie in either.
+            secure.count_unsent = lambda: outer.get_write_buffer_size() + count_below()
+        return secure
+
+    def abandon_after_fork(self) -> None:
+        """See BaseConnector."""
+        never_collect(self._proxy_dialer, self._clock)
+        self._proxy_dialer = self._clock = None
+        super().abandon_after_fork()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'closed' if self.closed else 'open'} proxy={self.proxy} limit={self.limit}>"
+
+
+def _proxy_tls(verify: bool, context: ssl.SSLContext | None, handshake_timeout: float | None) -> TLSOptions:
+    if not isinstance(verify, bool):
+        raise TypeError(f"proxy_verify_ssl must be True or False, got {verify!r}")
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"proxy_ssl_context must be an ssl.SSLContext, got {type(context).__name__}")
+    if context is not None and not verify:
+        raise ValueError(
+            "proxy_verify_ssl=False and proxy_ssl_context exclude each other: set verify_mode on the context"
+        )
+    return TLSOptions(verify, context, handshake_timeout=handshake_timeout)
