@@ -120,6 +120,11 @@ def encode_chunk(data: Bytes) -> bytes:
     return b"".join((b"%x\r\n" % len(data), data, b"\r\n")) if data else b""
 
 
+def chunk_parts(data: Bytes) -> tuple[bytes, Bytes, bytes]:
+    """The same as :func:`encode_chunk`, for data that is not empty, without copying it."""
+    return b"%x\r\n" % len(data), data, b"\r\n"
+
+
 def split_body(body: Bytes, size: int) -> Iterator[memoryview]:
     """A body in memory as pieces of at most `size` bytes, without copying."""
     view = memoryview(body)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keepwarm.client.errors import ClientRequestError
-from keepwarm.client.framing import LAST_CHUNK, encode_chunk, split_body
+from keepwarm.client.framing import LAST_CHUNK, chunk_parts, encode_chunk, split_body
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.source import Bytes
 from keepwarm.pool.errors import ClientError
@@ -18,8 +18,11 @@ CONTINUE_SECONDS = 1.0
 PIECE = 262144
 # After this many bytes everybody else on the loop has a turn, time limits included: a source that never waits, to a
 # peer that reads as fast as we write, would keep them out. A piece counts as LEAST, however small: making it took time.
-TURN = 65536
+TURN = PIECE
 LEAST = TURN // 16
+# Below this many bytes copying the parts of a chunk together costs less than handing them over one by one (on uvloop
+# 11.4 µs either way at 8 KiB, 73 or 63 µs at 256 KiB).
+JOINED = 16384
 
 
 class Upload:
@@ -121,39 +124,47 @@ class Upload:
             return
         if payload.body is not None:
             payload.started = True
-            for piece in split_body(payload.body, framing.chunk_size or PIECE):
-                await self._write(channel, piece, framing.chunked)
+            await self._send_parts(channel, split_body(payload.body, framing.chunk_size or PIECE))
         else:
             async for data in payload.chunks():
                 # A chunk is a copy of its piece, so a huge piece makes many chunks even where nobody asked for a size.
                 size = framing.chunk_size or PIECE
                 is_long = framing.chunked and len(data) > size
                 parts: Iterable[Bytes] = split_body(data, size) if is_long else (data,)
-                for part in parts:
-                    await self._write(channel, part, framing.chunked)
+                await self._send_parts(channel, parts)
         if framing.chunked:
             channel.write(LAST_CHUNK)
         self.is_sent = True
         await channel.drain()
 
-    async def _write(self, channel: "H1Channel", piece: Bytes, chunked: bool) -> None:
-        if piece:
-            if channel.has_news():
+    async def _send_parts(self, channel: "H1Channel", parts: Iterable[Bytes]) -> None:
+        for part in parts:
+            if channel.is_tls and channel.has_news():
                 # An answer, or the peer's goodbye, has arrived but was not read yet: writing into a closed socket
-                # could lose it (FAULTS P44). Two turns let the loop read it.
+                # could lose it (FAULTS P44). Two turns let the loop read it. Without TLS the channel gets it back.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-            channel.write(encode_chunk(piece) if chunked else piece)
-            self._sent += len(piece)
-            if self._sent == self._length:
-                self.is_sent = True
-        self._since_turn += max(len(piece), LEAST)
-        if channel.is_write_paused:
-            self._since_turn = 0
-            await channel.drain()
-        elif self._since_turn >= TURN:
-            self._since_turn = 0
-            await asyncio.sleep(0)
+            if part:
+                self._write(channel, part)
+            self._since_turn += max(len(part), LEAST)
+            if channel.is_write_paused:
+                self._since_turn = 0
+                await channel.drain()
+            elif self._since_turn >= TURN:
+                self._since_turn = 0
+                await asyncio.sleep(0)
+
+    def _write(self, channel: "H1Channel", piece: Bytes) -> None:
+        size = len(piece)
+        if not self._request.framing.chunked:
+            channel.write(piece)
+        elif size < JOINED:
+            channel.write(encode_chunk(piece))
+        else:
+            channel.writelines(chunk_parts(piece))
+        self._sent += size
+        if self._sent == self._length:
+            self.is_sent = True
 
 
 def _ends_the_loop(exc: BaseException) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from keepwarm.pool import states
@@ -17,6 +17,7 @@ from keepwarm.pool.clock import NEVER, Clock
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientOSError
+from keepwarm.pool.tcp_rest import tcp_rest
 from keepwarm.pool.tls_rest import tls_rest
 
 # The answer of `stale` for a TLS channel whose socket has unread bytes. They may be a session ticket, which is no
@@ -43,7 +44,8 @@ class Channel(asyncio.Protocol):
 
     `uses` counts leases. `idle_hint` is how many seconds the peer said it keeps the connection idle, `uses_left` how
     many more requests it said it serves. `retiring` is the reason why the channel will not be kept, once there is
-    one. `count_unsent` tells how many bytes that were written have not reached the kernel.
+    one. `count_unsent` tells how many bytes that were written have not reached the kernel. `takes_parts`
+    says that the transport is better given several pieces than their copy in one.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Channel(asyncio.Protocol):
         "retiring",
         "state",
         "sweep_at",
+        "takes_parts",
         "transport",
         "uses",
         "uses_left",
@@ -87,6 +90,7 @@ class Channel(asyncio.Protocol):
         self.leased_since = 0.0
         self.retiring: str | None = None
         self.is_tls = False
+        self.takes_parts = False
         self.is_write_paused = False
         self.write_waiters: list[asyncio.Future[None]] = []
         self.reader: asyncio.StreamReader | None = None
@@ -159,6 +163,9 @@ class Channel(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         self.count_unsent = transport.get_write_buffer_size  # type: ignore[attr-defined]
         self.is_tls = transport.get_extra_info("ssl_object") is not None
+        # TLS makes a record of each part. asyncio's own transports join them, and from Python 3.12.0 to 3.12.8 and in
+        # 3.13.0 and 3.13.1 they forget to say stop (CVE-2024-12254). Other loops' are no subclasses.
+        self.takes_parts = not self.is_tls and not isinstance(transport, asyncio.Transport)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             poll = select.poll()
@@ -189,21 +196,26 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         try:
-            if exc is None and self.is_tls and self.state in (states.LEASED, states.DETACHED):
-                self._receive_rest()
+            if self.state in (states.LEASED, states.DETACHED) and self.transport is not None:
+                self._receive_rest(self.transport, exc)
         finally:
             self._lost(exc)
 
-    def _receive_rest(self) -> None:
-        """The peer ended the connection while reading was paused."""
-        if self.transport is None:
-            return
-        self.retiring = self.retiring or "peer_fin"
-        for data in tls_rest(self.transport):
-            if data:
+    def _receive_rest(self, transport: asyncio.Transport, exc: BaseException | None) -> None:
+        """What the peer said before the end, where the transport keeps it to itself."""
+        if exc is not None and not self.is_tls:
+            # A write met a connection that the peer had ended, maybe with an answer before (FAULTS P44).
+            self.retiring = self.retiring or "error"
+            for data in tcp_rest(transport):
                 self.data_received(data)
-            else:
-                self.eof_received()
+        elif exc is None and self.is_tls:
+            # The peer ended the connection while reading was paused.
+            self.retiring = self.retiring or "peer_fin"
+            for data in tls_rest(transport):
+                if data:
+                    self.data_received(data)
+                else:
+                    self.eof_received()
 
     def _lost(self, exc: BaseException | None) -> None:
         self.has_unread = self.count_unsent = None
@@ -254,6 +266,17 @@ class Channel(asyncio.Protocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Write without waiting. Raises ClientOSError when the connection is closed."""
+        self._open_transport().write(data)
+
+    def writelines(self, parts: Iterable[bytes | memoryview]) -> None:
+        """The same for several parts, which are not copied together where that costs more than it saves."""
+        transport = self._open_transport()
+        if self.takes_parts:
+            transport.writelines(parts)
+        else:
+            transport.write(b"".join(parts))
+
+    def _open_transport(self) -> asyncio.Transport:
         transport = self.transport
         if transport is None or transport.is_closing():
             raise ClientOSError(
@@ -262,7 +285,7 @@ class Channel(asyncio.Protocol):
                 phase="send",
                 reused=self.uses > 1,
             )
-        transport.write(data)
+        return transport
 
     async def drain(self) -> None:
         """Wait until the transport takes more. Raises what ended the connection; cancelling leaves no trace."""

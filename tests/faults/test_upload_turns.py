@@ -14,8 +14,8 @@ from tests.support.server import Peer, answer_all
 pytestmark = [pytest.mark.asyncio, pytest.mark.fault("R11")]
 
 PIECES = 500
-# A turn of the upload is 64 KiB or sixteen pieces, whichever comes first.
-TURN_BYTES = 65536
+# A turn of the upload is 256 KiB or sixteen pieces, whichever comes first.
+TURN_BYTES = 262144
 TURN_PIECES = 16
 
 

@@ -1,6 +1,7 @@
 """Request bodies that meet a peer which does not want them, does not read them, or goes away."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -81,6 +82,28 @@ async def test_the_answer_survives_every_moment_of_the_reset(tls: bool) -> None:
         async with serve(refuse("reset", after), tls=tls) as server, session() as calls:
             got = await calls.put(server.url("/x"), data=Endless(20_000).pieces())
             assert (got.status, await got.read()) == (413, b"too large")
+
+
+@pytest.mark.fault("P44")
+@pytest.mark.parametrize("then", ["more", "end"])
+async def test_the_answer_survives_a_reset_that_the_loop_could_not_see(then: str) -> None:
+    """The peer answers and resets while the source computes: the next write fails, the answer is delivered."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"first"
+            peer, _ = listener.accept()
+            peer.sendall(TOO_LARGE)
+            peer.close()  # the request was not read: the kernel resets the connection
+            if then == "more":
+                for _ in range(3):
+                    yield bytes(65536)
+
+        async with session() as calls:
+            watch = Conserved(calls)
+            async with calls.put(f"http://127.0.0.1:{listener.getsockname()[1]}/x", data=pieces()) as got:
+                assert (got.status, await got.read()) == (413, b"too large")
+            await watch.settled(idle=0)
 
 
 @PLAIN_AND_TLS
