@@ -68,12 +68,12 @@ def _connect_hint(errors: Sequence[OSError]) -> str:
     return next((_HINTS[error.errno] for error in errors if error.errno in _HINTS), _CONNECT_HINT)
 
 
-def tls_error(req: DialRequest, cause: Exception, peer: str) -> TLSError:
+def tls_error(req: DialRequest, cause: Exception, peer: str, kind: type[TLSError] = TLSError) -> TLSError:
     """The handshake with `peer` (an address) failed, or what it led to is of no use."""
     reason, hint = _tls_reason(cause)
     number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EPROTO
     text = f"{beginning(req, reason)} TLS with {peer} failed. {hint}"
-    error = TLSError(number, text, endpoint=req.endpoint, phase="tls", reused=False)
+    error = kind(number, text, endpoint=req.endpoint, phase="tls", reused=False)
     error.attempts = tuple(req.attempts)
     return error
 

@@ -15,11 +15,12 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import connect_error
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ConnectError, ConnectTimeoutError
+from keepwarm.pool.errors import ConnectError, ConnectTimeoutError, ResumptionError
 from keepwarm.pool.opening import Opening
 from keepwarm.pool.race import Bind, BindError, Race, TCPKeepAlive
 from keepwarm.pool.securing import Securing, attach, hand_over
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_sessions import SessionCache
 
 FAMILIES = (0, int(socket.AF_INET), int(socket.AF_INET6))
 LocalAddr = tuple[str, int]
@@ -39,7 +40,7 @@ class Dialer:
     """Makes connections for one connector.
 
     `dns` finds the addresses; `tls`, `family`, `local_addr` and `tcp_keepalive` are the connector's options, see
-    TCPConnector. Raises TypeError or ValueError that names the option.
+    TCPConnector; `sessions` are those that TLS may resume. Raises TypeError or ValueError that names the option.
     """
 
     __slots__ = ("_dns", "_family", "_local_addr", "_securing", "_tcp_keepalive")
@@ -52,9 +53,10 @@ class Dialer:
         family: int = 0,
         local_addr: LocalAddr | None = None,
         tcp_keepalive: TCPKeepAlive | None = None,
+        sessions: SessionCache | None = None,
     ) -> None:
         self._dns = dns
-        self._securing = Securing(tls or TLSOptions())
+        self._securing = Securing(tls or TLSOptions(), sessions)
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
         self._tcp_keepalive = tcp_keepalive
@@ -72,11 +74,14 @@ class Dialer:
         """
         # Before anything is connected: a socket need not wait while the authorities are loaded.
         context = await self._securing.context(req) if req.ssl else None
-        sock, address = await self._reach(req, req.host, req.port)
         if context is None:
-            opening = await attach(req, sock)
-        else:
-            opening = await self._secure_socket(req, sock, context, address)
+            sock, _ = await self._reach(req, req.host, req.port)
+            return hand_over(req, await attach(req, sock))
+        try:
+            opening = await self._open_tls(req, context)
+        except ResumptionError:
+            # Servers are known that give out sessions and then cannot cope with them.
+            opening = await self._open_tls(req, context)
         return hand_over(req, opening)
 
     async def open_tcp(self, req: DialRequest, host: str, port: int) -> Opening:
@@ -85,7 +90,9 @@ class Dialer:
         Raises DNSError or ConnectError.
         """
         sock, _ = await self._reach(req, host, port)
-        return await attach(req, sock)
+        opening = await attach(req, sock)
+        opening.route = (host, port)
+        return opening
 
     async def secure(self, req: DialRequest, opening: Opening) -> Opening:
         """TLS with the endpoint of `req` over an open connection: inside a proxy's tunnel. Pins are checked (A-20).
@@ -131,11 +138,12 @@ class Dialer:
             bind.setdefault(int(family), target)
         return bind
 
-    async def _secure_socket(
-        self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, address: Address
-    ) -> Opening:
+    async def _open_tls(self, req: DialRequest, context: ssl.SSLContext) -> Opening:
+        sock, address = await self._reach(req, req.host, req.port)
         try:
             return await self._securing.secure_socket(req, sock, context)
+        except ResumptionError:
+            raise
         except (ConnectError, ConnectTimeoutError) as exc:
             if isinstance(exc.__cause__, ConnectionError):
                 # Not a matter of certificates: this one machine hung up or fell silent, the next may not.

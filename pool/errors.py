@@ -122,9 +122,15 @@ class ConnectTimeoutError(ClientTimeoutError):
 
 
 class FingerprintMismatch(ClientConnectionError):
-    """The server's certificate is not the pinned one. Nothing was sent to it."""
+    """The server's certificate is not the pinned one. Nothing was sent to it.
+
+    `expected` is the first of the digests in `allowed`, `got` the certificate's own of the same kind. `blocked` is
+    False where the mismatch was only reported (`pin_report`), and the connection is used.
+    """
 
     phase = "tls"
+    allowed: tuple[bytes, ...] = ()
+    blocked = True
 
     def __init__(self, expected: bytes, got: bytes, host: str, port: int, **context: Any) -> None:
         super().__init__(expected, got, host, port, **context)
@@ -134,9 +140,11 @@ class FingerprintMismatch(ClientConnectionError):
         self.port = port
 
     def __str__(self) -> str:
+        expected = " or ".join(digest.hex() for digest in self.allowed) or self.expected.hex()
+        outcome = "nothing was sent" if self.blocked else "the connection is used, for pins are only reported"
         return (
             f"the certificate of {self.host}:{self.port} has the fingerprint {self.got.hex()}, "
-            f"expected {self.expected.hex()}; nothing was sent. Update the pin if the certificate was renewed"
+            f"expected {expected}; {outcome}. Update the pin if the certificate was renewed"
         )
 
     def __repr__(self) -> str:
@@ -152,6 +160,10 @@ class ProxyConnectionError(ClientConnectionError):
     phase = "connect"
     proxy: "Endpoint | None" = None
     attempts: tuple[tuple[str, str], ...] = ()
+
+
+class ResumptionError(TLSError):
+    """The TLS handshake failed that was to take up an earlier session. A full one may succeed."""
 
 
 class PoolFullError(ClientConnectionError):

@@ -35,7 +35,7 @@ _BIO_SIZE = 4 * (16 * 1024 + 64)
 class Opening(asyncio.Protocol):
     """Holds a transport, and what arrives meanwhile, until `hand_over`."""
 
-    __slots__ = ("_early", "count_unsent", "on_lost", "route", "transport")
+    __slots__ = ("_early", "count_unsent", "on_lost", "retiring", "route", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -45,6 +45,8 @@ class Opening(asyncio.Protocol):
         self.on_lost: Callable[[BaseException | None], None] | None = None
         # By what way the peer is reached, if not directly: for TLS sessions, which are never taken elsewhere.
         self.route: Hashable = None
+        # For Channel.retiring: why the connection is out of date before it was used.
+        self.retiring: str | None = None
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -5,10 +5,11 @@ first byte of ours (G14). One match is enough when there are several: the next c
 present one.
 """
 
+import asyncio
 import hashlib
 import hmac
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from keepwarm.pool.endpoint import Endpoint
@@ -59,6 +60,7 @@ class PublicKeyPin:
 
 
 Pin = CertificatePin | PublicKeyPin
+PinReport = Callable[[FingerprintMismatch], object]
 
 
 def _check_digest(name: str, digest: object, lengths: Iterable[int]) -> None:
@@ -92,17 +94,39 @@ def warn_if_weak(pins: Iterable[Pin], stacklevel: int) -> None:
         )
 
 
-def check_pins(pins: tuple[Pin, ...], certificate: bytes | None, endpoint: Endpoint, host: str, port: int) -> None:
+def check_pins(
+    pins: tuple[Pin, ...],
+    certificate: bytes | None,
+    endpoint: Endpoint,
+    host: str,
+    port: int,
+    report: PinReport | None = None,
+) -> None:
     """Raise FingerprintMismatch unless one of the pins fits. No pins, no check; no certificate fits no pin.
 
-    All pins are compared, in constant time each.
+    All pins are compared, in constant time each. With `report` nothing is raised: it is called with the error.
     """
     if not pins:
         return
     measured = [pin.measure(certificate) if certificate else b"" for pin in pins]
     fits = [hmac.compare_digest(pin.digest, got) for pin, got in zip(pins, measured, strict=True)]
-    if not any(fits):
-        raise FingerprintMismatch(pins[0].digest, measured[0], host, port, endpoint=endpoint, phase="tls", reused=False)
+    if any(fits):
+        return
+    error = FingerprintMismatch(pins[0].digest, measured[0], host, port, endpoint=endpoint, phase="tls", reused=False)
+    error.allowed = tuple(pin.digest for pin in pins)
+    if report is None:
+        raise error
+    _report(report, error)
+
+
+def _report(report: PinReport, error: FingerprintMismatch) -> None:
+    """Whoever only watches must not block, not even by his own faults."""
+    error.blocked = False
+    try:
+        report(error)
+    except Exception as exc:
+        context = {"message": "pin_report raised an exception; the connection is used all the same", "exception": exc}
+        asyncio.get_running_loop().call_exception_handler(context)
 
 
 def public_key_info(certificate: bytes) -> bytes:

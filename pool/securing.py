@@ -13,21 +13,27 @@ from typing import Any
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import WrongALPN, connect_error, handshake_timeout_error, tls_error
-from keepwarm.pool.errors import ConnectTimeoutError, TLSError, printable
+from keepwarm.pool.errors import ConnectTimeoutError, ResumptionError, TLSError, printable
 from keepwarm.pool.opening import Opening, open_fast_tls, open_plain, start_tls
 from keepwarm.pool.pins import check_pins
 from keepwarm.pool.race import address_text
-from keepwarm.pool.tls import ALPN_PROTOCOLS, TLSOptions
+from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_contexts import ALPN_PROTOCOLS
+from keepwarm.pool.tls_sessions import Identity, SessionCache, Ticket, checks_of
 
 
 class Securing:
     """Does TLS for one connector, by its options. Every method that is given a socket or an Opening owns it from then
-    on: on any exception, a cancellation included, it is closed."""
+    on: on any exception, a cancellation included, it is closed.
 
-    __slots__ = ("tls",)
+    With `sessions`, connections resume those of earlier ones that were the same in all that matters.
+    """
 
-    def __init__(self, tls: TLSOptions) -> None:
+    __slots__ = ("_sessions", "tls")
+
+    def __init__(self, tls: TLSOptions, sessions: SessionCache | None = None) -> None:
         self.tls = tls
+        self._sessions = sessions
 
     async def context(self, req: DialRequest) -> ssl.SSLContext:
         """The context. Raises TLSError when the authorities cannot be read.
@@ -45,7 +51,8 @@ class Securing:
     ) -> Opening:
         """TLS with the endpoint of `req` over a connected socket. `peer` names the other end in errors.
 
-        Raises ConnectError, TLSError, ConnectTimeoutError (handshake_timeout) or FingerprintMismatch.
+        Raises ConnectError, TLSError, ConnectTimeoutError (handshake_timeout) or FingerprintMismatch. Of TLSError there
+        is a special kind, ResumptionError: try again with a new connection, and it will be a full handshake.
         """
         if self.tls.fast_tls:
             return await self._fast_tls(req, sock, context, peer or _peer_text(_peer_name(sock)))
@@ -63,32 +70,51 @@ class Securing:
         if opening.has_early_bytes:
             opening.abort()
             raise tls_error(req, ConnectionError("the server spoke first"), peer)
+        contexts = self.tls.contexts
+        context, generation = contexts.latest(context), contexts.generation
+        identity = self._identity(req, context, opening)
+        ticket = None if self._sessions is None else self._sessions.take(identity)
+        session = None if ticket is None else ticket.session
         try:
-            secure = await start_tls(raw, context, tls_name(req.host), self.tls)
+            secure = await start_tls(raw, context, tls_name(req.host), self.tls, session)
         except (OSError, ValueError) as exc:
-            raise self._handshake_error(req, exc, peer) from exc
-        return self._checked(req, secure, peer)
+            raise self._handshake_error(req, exc, peer, identity if ticket is not None else None) from exc
+        self._check(req, secure, peer, generation)
+        self._remember(identity, secure, ticket)
+        return secure
 
     async def _fast_tls(self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, peer: str) -> Opening:
         req.phase = "tls"
+        contexts = self.tls.contexts
+        context, generation = contexts.latest(context), contexts.generation
         try:
             opening = await open_fast_tls(sock, context, tls_name(req.host), self.tls)
         except (OSError, ValueError) as exc:
-            raise self._handshake_error(req, exc, peer) from exc
-        return self._checked(req, opening, peer)
+            raise self._handshake_error(req, exc, peer, None) from exc
+        self._check(req, opening, peer, generation)
+        return opening
 
-    def _handshake_error(self, req: DialRequest, cause: Exception, peer: str) -> TLSError | ConnectTimeoutError:
+    def _handshake_error(
+        self, req: DialRequest, cause: Exception, peer: str, offered_for: Identity | None
+    ) -> TLSError | ConnectTimeoutError:
         # The transports say "aborted" when their limit is over; from the kernel that error would have a number.
         if self.tls.handshake_timeout and isinstance(cause, ConnectionAbortedError) and cause.errno is None:
             return handshake_timeout_error(req, self.tls, peer)
-        return tls_error(req, cause, peer)
+        if offered_for is None or self._sessions is None or isinstance(cause, ssl.SSLCertVerificationError):
+            return tls_error(req, cause, peer)
+        self._sessions.refuse(offered_for)
+        return tls_error(req, cause, peer, ResumptionError)
 
-    def _checked(self, req: DialRequest, opening: Opening, peer: str) -> Opening:
-        """Pins and ALPN, before the first byte of ours (G14). A mismatch is final: no other address is tried (G-04)."""
+    def _check(self, req: DialRequest, opening: Opening, peer: str, generation: int) -> None:
+        """Pins and ALPN, before the first byte of ours (G14). A mismatch is final: no other address is tried (G-04).
+
+        A resumed session brings the certificate of its first handshake: it is checked like any other (T08).
+        """
         try:
             ssl_object: Any = opening.transport and opening.transport.get_extra_info("ssl_object")
             certificate = ssl_object.getpeercert(True)
-            check_pins(self.tls.required_pins, certificate, req.endpoint, req.host, req.port)
+            pins = self.tls.pins_for(req.host)
+            check_pins(pins, certificate, req.endpoint, req.host, req.port, self.tls.pin_report)
             protocol = ssl_object.selected_alpn_protocol()
             if protocol is not None and protocol not in ALPN_PROTOCOLS:
                 cause = WrongALPN(f"the server chose the protocol {printable(protocol)!r} (ALPN)")
@@ -96,7 +122,23 @@ class Securing:
         except BaseException:
             opening.abort()
             raise
-        return opening
+        if generation != self.tls.contexts.generation:
+            opening.retiring = "cert_reload"
+
+    # Sessions
+
+    def _identity(self, req: DialRequest, context: ssl.SSLContext, opening: Opening) -> Identity:
+        contexts = self.tls.contexts
+        # Nobody changes a context of ours.
+        checks = None if contexts.given is None else checks_of(context)
+        pins = self.tls.pins_for(req.host)
+        name = tls_name(req.host)
+        return Identity(req.endpoint, name, opening.route, context, contexts.generation, checks, pins)
+
+    def _remember(self, identity: Identity, opening: Opening, ticket: Ticket | None) -> None:
+        tls = opening.transport and opening.transport.get_extra_info("ssl_object")
+        if self._sessions is not None and isinstance(tls, ssl.SSLObject):
+            opening.on_lost = self._sessions.keep(identity, tls, ticket)
 
 
 async def attach(req: DialRequest, sock: socket.socket) -> Opening:
@@ -112,6 +154,7 @@ def hand_over(req: DialRequest, opening: Opening) -> tuple[asyncio.Transport, Ch
     try:
         transport, channel = opening.hand_over(req.channel_factory())
         channel.on_lost = opening.on_lost
+        channel.retiring = channel.retiring or opening.retiring
         if opening.count_unsent is not None:
             channel.count_unsent = opening.count_unsent
         return transport, channel

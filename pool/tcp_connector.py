@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -15,12 +15,17 @@ from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_ad
 from keepwarm.pool.dns_cache import DNSCache
 from keepwarm.pool.dns_follow import Follower
 from keepwarm.pool.dns_options import DNSOptions
+from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import never_collect
-from keepwarm.pool.pins import Pin
+from keepwarm.pool.pin_set import PinSet
+from keepwarm.pool.pins import Pin, PinReport
+from keepwarm.pool.pool import Pool
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Resolver, SplitResolver
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_contexts import ClientCertificate, Path
+from keepwarm.pool.tls_sessions import SessionCache
 
 _KEEPALIVE = TCPKeepAlive()
 
@@ -47,7 +52,17 @@ class TCPConnector(BaseConnector):
 
     Extensions:
 
-    - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin (A-18).
+    - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin (A-18). Or a
+      mapping from host patterns to such lists, or a PinSet; `fingerprint` counts for every host beside them.
+    - `pin_report` (None): a function that is called with the FingerprintMismatch in place of raising it, to try out
+      pins: nothing is blocked.
+    - `ca_file` (None): the authorities to trust in place of the system's, a file in PEM form. `client_cert` (None):
+      (certfile, keyfile) or (certfile, keyfile, password), shown to servers that ask for one. Read when the first
+      connection is made, and by `reload_tls`. Not together with `ssl_context`.
+    - `tls_resumption` (True): a connection to an endpoint that was connected to before skips what was proved then.
+      Less work for both sides, above all for the server, and one round trip less with TLS 1.2. A session is used once,
+      for the same endpoint and options within this connector, and at most an hour after the certificate was checked;
+      pins are compared again. Not done with `fast_tls`.
     - `resolver` (None): a Resolver of yours; you close it. None asks hosts file, name servers and system as fit.
     - `dns` (None): a DNSOptions: how long answers are used, which name servers are asked and how patiently. The name
       servers and their time limits cannot be combined with a `resolver`.
@@ -79,15 +94,31 @@ class TCPConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
-        pins: Iterable[Pin | bytes] | None = None,
+        pins: Iterable[Pin | bytes] | Mapping[str, Iterable[Pin | bytes]] | PinSet | None = None,
         resolver: Resolver | None = None,
         dns: DNSOptions | None = None,
         fast_tls: bool = False,
         handshake_timeout: float | None = None,
         tcp_keepalive: TCPKeepAlive | None = _KEEPALIVE,
+        pin_report: PinReport | None = None,
+        ca_file: Path | None = None,
+        client_cert: ClientCertificate | tuple[Path | str | bytes | None, ...] | None = None,
+        tls_resumption: bool = True,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
-        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins or (), fast_tls, handshake_timeout)
+        self._tls = TLSOptions(
+            verify_ssl,
+            ssl_context,
+            fingerprint,
+            () if pins is None else pins,
+            fast_tls,
+            handshake_timeout,
+            ca_file=ca_file,
+            client_cert=client_cert,
+            pin_report=pin_report,
+            resumption=tls_resumption,
+        )
+        self._sessions: SessionCache | None = None
         self._dns_options = _check_dns(dns, resolver)
         self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve, default=dns is not None)
         self._family = check_family(family)
@@ -122,7 +153,8 @@ class TCPConnector(BaseConnector):
     @property
     def ssl_context(self) -> ssl.SSLContext:
         """The context for https (G-17). Read for the first time it may have to be built, which blocks for tens of
-        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own."""
+        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own; and after a
+        change to yours, call `reload_tls`."""
         return self._tls.build_context()
 
     @property
@@ -149,6 +181,28 @@ class TCPConnector(BaseConnector):
     def tcp_keepalive(self) -> TCPKeepAlive | None:
         """When silent connections are probed, or None."""
         return self._tcp_keepalive
+
+    async def reload_tls(self, ssl_context: ssl.SSLContext | None = None) -> None:
+        """Read certificates and authorities again, without losing a call.
+
+        With `ssl_context` that is used from now on; otherwise `ca_file`, `client_cert` and the system's authorities
+        are read again, on a worker thread, or your own context is used as it is by now. Then connections with the old
+        ones are closed, idle ones now and the others when their call ends (reason ``cert_reload``), and all TLS
+        sessions are forgotten. A context that is shared is renewed for the new connections of all connectors.
+
+        Raises OSError when a file cannot be read, and TypeError or ValueError for a context that cannot be used;
+        nothing has changed then, nor after a cancellation. Raises PoolClosedError when the connector is closed, and
+        RuntimeError from another loop than the connector's.
+        """
+        if self._closed:
+            raise PoolClosedError("the connector is closed; make a new one", phase="wait")
+        self._check_place()
+        self._tls.check_context(ssl_context)
+        await self._tls.contexts.renew(ssl_context)
+        if self._sessions is not None:
+            self._sessions.clear()
+        if self._pool is not None and not self._closed:
+            retire_tls(self._pool)
 
     # The DNS cache
 
@@ -216,12 +270,15 @@ class TCPConnector(BaseConnector):
         self._dns = DNSCache(resolver, clock, enabled=self._use_dns_cache, options=options)
         if self._use_dns_cache and options.follow:
             self._follower = Follower(self._dns, clock)
+        if self._tls.resumption:
+            self._sessions = SessionCache(clock.now)
         self._dialer = Dialer(
             self._dns,
             self._tls,
             family=self._family,
             local_addr=self._local_addr,
             tcp_keepalive=self._tcp_keepalive,
+            sessions=self._sessions,
         )
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
@@ -236,6 +293,8 @@ class TCPConnector(BaseConnector):
         return stats if self._dns is None else replace(stats, dns=self._dns.stats())
 
     def _release_resources(self) -> None:
+        if self._sessions is not None:
+            self._sessions.close()
         if self._follower is not None:
             self._follower.close()
         if self._dns is not None:
@@ -249,6 +308,9 @@ class TCPConnector(BaseConnector):
         # Collecting a resolver closes the sockets of the parent's.
         never_collect(self._dns, self._own_resolver, self._dialer, self._follower)
         self._dns = self._own_resolver = self._dialer = self._follower = None
+        if self._sessions is not None:
+            self._sessions.close()
+            self._sessions = None
 
 
 def _check_dns(dns: DNSOptions | None, resolver: Resolver | None) -> DNSOptions:
@@ -261,6 +323,13 @@ def _check_dns(dns: DNSOptions | None, resolver: Resolver | None) -> DNSOptions:
     if resolver is not None and dns.has_resolver_options:
         raise ValueError("dns has nameservers, timeout or tries, and resolver is given: say it to your resolver only")
     return dns
+
+
+def retire_tls(pool: Pool) -> None:
+    """Close the connections that were made with an earlier context as soon as nobody uses them."""
+    for channel in list(pool.channels):
+        if channel.endpoint.is_ssl:
+            pool.retire(channel, "cert_reload")
 
 
 def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None, *, default: bool) -> bool:

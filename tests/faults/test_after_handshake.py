@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keepwarm.pool.tls import make_context
+from keepwarm.pool.tls_contexts import make_context
 from tests.support.calling import Conserved, WatchedConnector, fetch, numbers, serve, session
 from tests.support.certificates import server_context
 from tests.support.dialing import until

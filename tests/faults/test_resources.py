@@ -24,7 +24,7 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientConnectionError, ConnectError
-from keepwarm.pool.tls import ContextStore
+from keepwarm.pool.tls_contexts import ContextStore
 from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, numbers, serve, session
 from tests.support.fakes import FakeClock, FakeTransport
 from tests.support.leaks import ModuleBaseline, turns

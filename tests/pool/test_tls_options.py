@@ -11,9 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keepwarm.pool import tls as tls_module
+from keepwarm.pool import tls_contexts as tls_contexts_module
 from keepwarm.pool.errors import TLSError, WeakFingerprintWarning
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin, public_key_info
-from keepwarm.pool.tls import ContextStore, TLSOptions, make_context
+from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_contexts import ContextStore, make_context
 from tests.support.certificates import der, leaf
 from tests.support.dialing import tls_dial
 from tests.support.leaks import turns
@@ -171,7 +173,7 @@ async def test_a_dial_without_a_context(monkeypatch: pytest.MonkeyPatch) -> None
     def make(verify_ssl: bool) -> ssl.SSLContext:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(tls_module, "CONTEXTS", ContextStore(make))
+    monkeypatch.setattr(tls_contexts_module, "CONTEXTS", ContextStore(make))
     async with ScriptedServer() as server:
         with pytest.raises(TLSError, match="out of descriptors"):
             await tls_dial(server.port, TLSOptions())
