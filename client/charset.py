@@ -7,7 +7,11 @@ from typing import Final
 
 from keepwarm.pool.lazy import lazy_module
 
-_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
+# A parameter: what stands up to the next semicolon that is not within quotes.
+_PARAMETER: Final = re.compile(r""";([^;"]*+(?:"(?:[^"\\]|\\.)*+"?[^;"]*+)*+)""", re.DOTALL)
+_CHARSET: Final = re.compile(r"""\s*charset\s*=\s*["']?([^\s;"']+)""", re.IGNORECASE)
+# How many bytes of a body the detector is given.
+SAMPLE: Final = 65536
 _detector: Final = lazy_module("charset_normalizer")
 
 # Python's charsets are those that it has aliases for, and a few more. What else it calls an encoding is none: bytes to
@@ -31,9 +35,12 @@ _CODECS: Final = _table()
 
 
 def charset_of(content_type: str) -> str | None:
-    """The charset parameter of a media type, or None."""
-    found = _CHARSET.search(content_type)
-    return found[1] if found else None
+    """The charset parameter of a media type, or None. What stands in quotes in another parameter is none."""
+    for parameter in _PARAMETER.finditer(content_type):
+        found = _CHARSET.match(parameter[1])
+        if found:
+            return found[1]
+    return None
 
 
 def codec_of(charset: str | None) -> str | None:
@@ -51,18 +58,46 @@ def codec_of(charset: str | None) -> str | None:
     return codec
 
 
-def decode_text(body: bytes, encoding: str | None) -> str:
+def decode_text(body: bytes, encoding: str | None, errors: str = "strict") -> str:
     """`body` in `encoding`; without one as UTF-8 if it is that, else in the encoding that charset-normalizer detects.
 
     Text that decodes as UTF-8 is UTF-8 for all practical purposes, and checking is a hundred times faster than
-    detecting. Raises UnicodeDecodeError, or LookupError for an unknown encoding.
+    detecting. `errors` is Python's. Raises UnicodeDecodeError, or LookupError for an unknown encoding.
     """
     if encoding is not None:
-        return body.decode(encoding)
+        return body.decode(encoding, errors)
     try:
         return body.decode("utf-8")
-    except UnicodeDecodeError:
-        best = _detector.from_bytes(body).best()
-        if best is None:
+    except UnicodeDecodeError as error:
+        detected = _detected(body, error.start)
+        if detected is None and errors == "strict":
             raise
-        return body.decode(best.encoding)
+    return body.decode(detected or "utf-8", errors)
+
+
+def guess_encoding(body: bytes) -> str:
+    """What `decode_text` takes `body` to be when nobody names its encoding; UTF-8 if it cannot tell."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _detected(body, error.start) or "utf-8"
+    return "utf-8"
+
+
+def _detected(body: bytes, start: int) -> str | None:
+    """What the detector says. `start` is where the body stops to be UTF-8."""
+    best = _detector.from_bytes(_sample(body, start)).best()
+    return None if best is None else best.encoding
+
+
+def _sample(body: bytes, start: int) -> bytes:
+    """As much of the body as the detector is to see. It would take a second for some megabytes, and hold the loop."""
+    if len(body) <= SAMPLE:
+        return body
+    start -= start % 4  # no character of any encoding is cut here: those before are ASCII, or all are of one width
+    sample = body[start : start + SAMPLE]
+    if len(sample) < SAMPLE or b"\x00" in sample:
+        return sample
+    # A byte below 0x30 is a character by itself in every encoding but those with NULs: nothing is cut behind it.
+    end = max(sample.rfind(b"\n"), sample.rfind(b" "))
+    return sample[: end + 1] or sample

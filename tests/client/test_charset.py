@@ -5,9 +5,10 @@ import pkgutil
 from codecs import lookup
 from itertools import product
 
+import charset_normalizer
 import pytest
 
-from keepwarm.client.charset import charset_of, codec_of
+from keepwarm.client.charset import SAMPLE, charset_of, codec_of, decode_text
 
 # Encodings of Python that are no charsets: bytes to bytes, text to text, Python's own, the names of hosts, Windows'
 # current code page, and Palm OS (nobody ever labelled a web page with it).
@@ -52,6 +53,64 @@ def test_what_is_no_charset(charset: str) -> None:
     """None, in any spelling."""
     for name, dash in product((charset, charset.upper()), "_-. "):
         assert codec_of(name.replace("_", dash)) is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("text/html; charset=utf-8", "utf-8"),
+        ('text/html;charset="utf-8"', "utf-8"),
+        ("text/html; CharSet='utf-8' ; x=y", "utf-8"),
+        ("text/html; charset = latin-1", "latin-1"),
+        ("text/html; x=y; charset=latin-1; charset=utf-8", "latin-1"),
+        ('text/html; x="a; charset=koi8-r"; charset=utf-8', "utf-8"),
+        ('text/html; x="a; charset=koi8-r"', None),
+        ('text/html; x="a\\"; charset=koi8-r"', None),
+        ('text/html; x="a\\"; charset=koi8-r"; charset=utf-8', "utf-8"),
+        ('text/html; x="a; charset=koi8-r', None),
+        ('text/html; x=""; charset=utf-8', "utf-8"),
+        ("text/html; charset=; charset=utf-8", "utf-8"),
+        ("text/html; mycharset=utf-8", None),
+        ("text/html; x=charset=utf-8", None),
+        ("charset=utf-8", None),
+        ("text/html", None),
+        ("", None),
+    ],
+)
+def test_the_charset_of_a_media_type(content_type: str, charset: str | None) -> None:
+    """The first parameter of that name, in quotes or not; never what stands in quotes in another one."""
+    assert charset_of(content_type) == charset
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "shift_jis", "utf-16", "euc_kr"])
+@pytest.mark.parametrize("start", ["", "ascii " * 100_000], ids=["at once", "late"])
+def test_a_large_body_is_detected_by_a_part_of_it(encoding: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detecting takes a second for some megabytes: the detector gets 64 KiB of them, from where UTF-8 ends, and no
+    character is cut in two."""
+    words = {"cp1252": "Größe für Maß. ", "shift_jis": "日本語の文字コード。 ", "euc_kr": "한국어 문자 코드. "}
+    text = start + words.get(encoding, "Größe, 日本語 ") * 20_000
+    body = text.encode(encoding)
+    seen: list[int] = []
+    detect = charset_normalizer.from_bytes
+
+    def counted(sample: bytes) -> object:
+        seen.append(len(sample))
+        sample.decode(encoding)
+        return detect(sample)
+
+    monkeypatch.setattr(charset_normalizer, "from_bytes", counted)
+    assert decode_text(body, None) == text
+    assert len(seen) == 1 and 60_000 < seen[0] <= SAMPLE
+
+
+@pytest.mark.parametrize("size", [4, SAMPLE])
+def test_what_nobody_can_detect(size: int) -> None:
+    """It is an error, or with `errors` UTF-8 as far as that goes."""
+    body = bytes(range(256)) * (size // 4)
+    with pytest.raises(UnicodeDecodeError):
+        decode_text(body, None)
+    assert decode_text(body, None, "replace") == body.decode("utf-8", "replace")
+    assert decode_text(b"a\xff", "ascii", "ignore") == "a"
 
 
 @pytest.mark.parametrize("charset", ["", "nonsense", "aliases", "\x00", "\xff", "..", "x" * 8000, "utf-8;punycode"])
