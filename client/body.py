@@ -12,12 +12,13 @@ paused when more than `high` bytes wait to be read, and resumed when no more tha
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from keepwarm.client.body_iterator import BodyIterator
 from keepwarm.client.pieces import BytesLike, Pieces, as_bytes
+from keepwarm.pool.errors import printable
 
 DEFAULT_LIMIT: Final = 65536
 EOF_MARKER: Final = b""
@@ -47,13 +48,13 @@ class StreamReader(Pieces):
         "_exception",
         "_fed",
         "_high",
-        "_line",
         "_loop",
         "_low",
         "_need",
         "_pause",
         "_paused",
         "_resume",
+        "_until",
         "_waiter",
     )
 
@@ -79,7 +80,7 @@ class StreamReader(Pieces):
         self._exception: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._need = 0
-        self._line = False
+        self._until = b""
         self._eof_waiter: asyncio.Future[None] | None = None
         self._fed = 0
 
@@ -110,7 +111,7 @@ class StreamReader(Pieces):
         self._append(piece)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            if self._size < self._need and not (self._line and b"\n" in piece):
+            if self._size < self._need and not (self._until and self._has_come(self._until, piece)):
                 return
             waiter.set_result(None)
         if self._size > self._high:
@@ -246,26 +247,25 @@ class StreamReader(Pieces):
             raise asyncio.IncompleteReadError(self._take_all(), n)
         return self._take(n)
 
-    async def readline(self) -> bytes:
+    def readline(self) -> Coroutine[Any, Any, bytes]:
         """One line with its newline; the rest if the body ends without one; b'' at the end (O-04).
 
         A line of more than 65536 bytes, newline included, raises ValueError ('Line is too long'). Its bytes stay
         unread, and can be had with the other methods.
         """
-        if self._waiter is not None or self._exception is not None:
-            self._refuse("readline")
-        length = self._line_length(MAX_LINE)
-        if not length and not self._eof and self._size <= MAX_LINE:
-            await self._wait("readline", MAX_LINE + 1, line=True)
-            length = self._line_length(MAX_LINE)
-        if length:
-            return self._take(length)
-        if self._size > MAX_LINE:
-            raise ValueError(
-                f"Line is too long: no newline in the next {MAX_LINE} bytes of the body; "
-                "they are still unread, take them with read(n) or iter_chunked(n)"
-            )
-        return self._take_all()
+        return self._read_until("readline", b"\n")
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        """As `readline`, up to and including `separator`: the rest if the body ends without one, b'' at the end.
+
+        It has the limit of `readline`: 65536 bytes, `separator` included. Raises TypeError if `separator` is not bytes
+        and ValueError if it is empty.
+        """
+        if not isinstance(separator, bytes):
+            raise TypeError(f"separator must be bytes, got {type(separator).__name__}")
+        if not separator:
+            raise ValueError("separator must not be empty: every body begins with that")
+        return await self._read_until("readuntil", separator)
 
     def read_nowait(self, n: int | None = None) -> bytes:
         """Up to `n` buffered bytes, all of them if `n` is None or negative; b'' if there are none (O-05).
@@ -305,6 +305,23 @@ class StreamReader(Pieces):
 
     # -- inside --
 
+    async def _read_until(self, method: str, separator: bytes) -> bytes:
+        if self._waiter is not None or self._exception is not None:
+            self._refuse(method)
+        length = self._length_until(separator, MAX_LINE)
+        if not length and not self._eof and self._size <= MAX_LINE:
+            await self._wait(method, MAX_LINE + 1, until=separator)
+            length = self._length_until(separator, MAX_LINE)
+        if length:
+            return self._take(length)
+        if self._size > MAX_LINE:
+            what = "newline" if separator == b"\n" else printable(separator)
+            raise ValueError(
+                f"Line is too long: no {what} in the next {MAX_LINE} bytes of the body; "
+                "they are still unread, take them with read(n) or iter_chunked(n)"
+            )
+        return self._take_all()
+
     def _refuse(self, method: str) -> None:
         """Raise for a failed stream or a second reader. A waiter that is cancelled has no claim on the bytes."""
         if self._exception is not None:
@@ -312,10 +329,10 @@ class StreamReader(Pieces):
         if self.has_reader:
             raise busy_error(method)
 
-    async def _wait(self, method: str, need: int, *, line: bool = False) -> None:
-        """Wait for `need` buffered bytes (with `line`, or a newline) or the end. No other reader gets between."""
+    async def _wait(self, method: str, need: int, *, until: bytes = b"") -> None:
+        """Wait for `need` buffered bytes, or `until` (if not empty), or the end. No other reader gets between."""
         self._need = need
-        self._line = line
+        self._until = until
         waiter = self._waiter = (self._loop or asyncio.get_running_loop()).create_future()
         try:
             if self._paused:
@@ -361,31 +378,6 @@ class StreamReader(Pieces):
 
 
 FlowControlStreamReader = StreamReader
-
-
-class EmptyStreamReader(StreamReader):
-    """A body of no bytes: always at its end (O-15).
-
-    What is fed to it, put back or set as its exception is dropped, so one can stand for all empty bodies.
-    """
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.feed_eof()
-
-    def feed_data(self, data: BytesLike, size: int = 0) -> None:
-        """Does nothing."""
-
-    def set_exception(self, exc: BaseException) -> None:
-        """Does nothing."""
-
-    def unread_data(self, data: BytesLike) -> None:
-        """Does nothing."""
-
-
-EMPTY_PAYLOAD: Final = EmptyStreamReader()
 
 
 def busy_error(method: str) -> RuntimeError:

@@ -15,7 +15,9 @@ from keepwarm.client.pieces import BytesLike
 
 READ_SIZE: Final = 65536
 
-# Reads of the decoder in one go, each of at most 64 KiB. Then everybody else on the loop has a turn.
+# After so many steps of the decoder everybody else on the loop has a turn, and the time limits are looked at, however
+# the body is read: also when it is all at hand, and each read is served at once. A step gives at most 64 KiB, so this
+# is 1 MiB of output; one that gives nothing (a chain of codings, an empty member) counts as well, as it takes as long.
 STEPS: Final = 16
 
 
@@ -27,11 +29,15 @@ class DecodedStream(StreamReader):
     F45). What `source` raises is raised here too. `holder` is kept alive, as in HeldStream. `loop` is as in
     StreamReader.
 
+    Reads decode for a few milliseconds at most, then the rest of the loop has a turn. `overdue` is asked after it: what
+    it gives, if not None, fails the body (FAULTS F47). The connection may have gone back by then, and its clock with
+    it: a body that came whole has nobody else to keep its time.
+
     What is fed, paused and failed is the source: `feed_data` takes coded bytes. `unread_data` takes decoded ones, and
     `total_bytes` counts them.
     """
 
-    __slots__ = ("_decoder", "_holder", "_on_error", "_pulling", "_source")
+    __slots__ = ("_decoder", "_holder", "_on_error", "_overdue", "_pulling", "_source", "_steps")
 
     def __init__(
         self,
@@ -40,12 +46,15 @@ class DecodedStream(StreamReader):
         *,
         loop: asyncio.AbstractEventLoop | None = None,
         on_error: Callable[[Exception], object] | None = None,
+        overdue: Callable[[], Exception | None] | None = None,
         holder: object = None,
     ) -> None:
         super().__init__(loop)
         self._source = source
         self._decoder = decoder
         self._on_error = on_error
+        self._overdue = overdue
+        self._steps = 0  # since others had a turn
         self._holder = holder
         self._pulling: asyncio.Future[None] | None = None
 
@@ -98,27 +107,31 @@ class DecodedStream(StreamReader):
         if self._waiter is not None or self._exception is not None:
             self._refuse("read_nowait")
         if not self._size and n != 0:
-            self._advance(1, line=False)
+            self._check_time()
+            self._steps = 0  # nobody else can have a turn here
+            self._advance(1, b"")
         return super().read_nowait(n)
 
     # -- inside --
 
-    async def _wait(self, method: str, need: int, *, line: bool = False) -> None:
-        """Decode until `need` bytes are there (with `line`, or a newline), or the end. Waits only if it must."""
-        if self._advance(need, line=line):
+    async def _wait(self, method: str, need: int, *, until: bytes = b"") -> None:
+        """Decode until `need` bytes are there, or `until` (if not empty), or the end. Waits only if it must."""
+        if self._advance(need, until):
             return
         loop = self._loop or asyncio.get_running_loop()
         waiter: asyncio.Future[None] | None = None
         try:
             while True:
                 waiter = self._waiter = loop.create_future()
-                if self._decoder.needs_input:
-                    self._pulling = waiter
-                    await self._pull()
-                else:
+                if self._steps >= STEPS:
                     loop.call_soon(_wake, waiter)
                     await waiter
-                if self._advance(need, line=line):
+                    self._check_time()
+                else:
+                    self._pulling = waiter
+                    await self._pull()
+                self._steps = 0
+                if self._advance(need, until):
                     return
         finally:
             if self._waiter is waiter:
@@ -139,17 +152,24 @@ class DecodedStream(StreamReader):
             super().set_exception(error)
             raise error
 
-    def _advance(self, need: int, *, line: bool) -> bool:
+    def _check_time(self) -> None:
+        """The same for the time limit. A body that was released has its own error, and its limit is another."""
+        self._check_source()
+        error = None if self._overdue is None else self._overdue()
+        if error is not None:
+            super().set_exception(error)
+            raise error
+
+    def _advance(self, need: int, until: bytes) -> bool:
         """Decode from what is at hand. False if that was not enough, or if others should have a turn first."""
         self._check_source()
         decoder = self._decoder
-        for _ in range(STEPS):
-            if self._size >= need or self._is_over():
-                return True
+        while self._size < need and not self._is_over():
             if self._exception is not None:
                 raise self._exception
-            if decoder.needs_input and not self._take_input():
+            if self._steps >= STEPS or (decoder.needs_input and not self._take_input()):
                 return False
+            self._steps += 1
             try:
                 piece = decoder.read()
             except Exception as exc:
@@ -158,9 +178,9 @@ class DecodedStream(StreamReader):
             if piece:
                 self._append(piece)
                 self._fed += len(piece)
-                if line and b"\n" in piece:
-                    return True
-        return False
+                if until and self._has_come(until, piece):
+                    break
+        return True
 
     def _take_input(self) -> bool:
         data = self._source.read_nowait(READ_SIZE)

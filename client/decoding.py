@@ -158,27 +158,6 @@ class Decoder:
         return b""
 
 
-def decode_all(
-    body: bytes,
-    codings: Sequence[str],
-    max_size: int | None = None,
-    *,
-    endpoint: Endpoint | None = None,
-    reused: bool | None = None,
-) -> bytes:
-    """A whole body, decoded now. It takes as long as it takes: for a body from outside use :func:`decode_small`.
-
-    Raises ContentDecodingError as the Decoder does.
-    """
-    decoder = Decoder(codings, max_size=max_size, endpoint=endpoint, reused=reused)
-    decoder.feed(body)
-    pieces: list[bytes] = []
-    while not decoder.needs_input:
-        pieces.append(decoder.read())
-    decoder.finish()
-    return b"".join(pieces)
-
-
 def decode_small(
     body: bytes,
     codings: Sequence[str],

@@ -4,10 +4,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from keepwarm.client.body import StreamReader
+from keepwarm.client.exchange_errors import timed_out
 from keepwarm.client.head import ResponseHead
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.upload import Upload
-from keepwarm.pool.clock import NEVER
+from keepwarm.pool.clock import NEVER, Clock
 
 if TYPE_CHECKING:
     from keepwarm.client.h1_channel import H1Channel
@@ -131,6 +132,17 @@ class Exchange:
         if channel is not None and channel.owner is not None:
             channel.owner.retire(channel, "protocol")
         self.abort(error)
+
+    def overdue(self, clock: Clock) -> Exception | None:
+        """The error of the total time limit once it has passed, else None; the connection is closed if it is held.
+
+        For whoever works on a body that came whole: the clock watches the connection, which serves others by then.
+        """
+        if clock.now() < self.deadline:
+            return None
+        error = timed_out(self, of_read=False)
+        self.abort(error)
+        return error
 
     def release(self) -> None:
         """Nobody wants the rest: drain what is small and at hand, else close the connection (K4)."""

@@ -81,6 +81,9 @@ class HeldStream(StreamReader):
     async def readline(self) -> bytes:
         return await self._stream.readline()
 
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        return await self._stream.readuntil(separator)
+
     def read_nowait(self, n: int | None = None) -> bytes:
         return self._stream.read_nowait(n)
 

@@ -108,16 +108,44 @@ class Pieces:
         self._size -= len(data)
         return data
 
-    def _line_length(self, limit: int) -> int:
-        """The length of the first line with its newline; 0 if none ends within `limit` bytes."""
+    def _length_until(self, separator: bytes, limit: int) -> int:
+        """The length of what the first `separator` ends, which counts; 0 if none ends within `limit` bytes."""
+        more = len(separator) - 1
         start = self._offset
         seen = 0
+        before = b""  # what a separator that ends in this piece may begin with
         for piece in self._buffer:
-            at = piece.find(b"\n", start, start + limit - seen)
+            if before:
+                at = (before + piece[start : start + more]).find(separator)
+                if at >= 0:
+                    length = seen - len(before) + at + more + 1
+                    return length if length <= limit else 0
+            at = piece.find(separator, start, start + limit - seen)
             if at >= 0:
-                return seen + at - start + 1
+                return seen + at - start + more + 1
             seen += len(piece) - start
             if seen >= limit:
                 break
+            if more:
+                before = (before + piece[max(start, len(piece) - more) :])[-more:]
             start = 0
         return 0
+
+    def _has_come(self, separator: bytes, piece: bytes) -> bool:
+        """Whether `separator` ends in `piece`, which was appended last."""
+        if separator in piece:
+            return True
+        more = len(separator) - 1
+        return more > 0 and separator in self._last(len(piece) + more)
+
+    def _last(self, n: int) -> bytes:
+        """The last `n` bytes, fewer if there are fewer. They stay."""
+        left = min(n, self._size)
+        pieces: list[bytes] = []
+        for piece in reversed(self._buffer):
+            if not left:
+                break
+            pieces.append(piece[-left:])
+            left -= len(pieces[-1])
+        pieces.reverse()
+        return b"".join(pieces)

@@ -2,17 +2,19 @@
 
 import json as json_module
 from collections.abc import Callable
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any, Final, Self
 
 from multidict import CIMultiDictProxy
 
-from keepwarm.client.body import EmptyStreamReader, StreamReader, busy_error
+from keepwarm.client.body import StreamReader, busy_error
 from keepwarm.client.charset import charset_of, codec_of, decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
-from keepwarm.client.errors import ClientResponseError
+from keepwarm.client.empty_body import EmptyStreamReader
+from keepwarm.client.errors import ClientResponseError, ContentTypeError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
 from keepwarm.client.held_stream import HeldStream
@@ -59,7 +61,7 @@ class ClientResponse:
         self._exchange = exchange
         self.head: ResponseHead = head
         self._content: StreamReader | None = None
-        self._body = None if exchange.codings else exchange.body
+        self._body: bytes | None = None
         self._cookies: SimpleCookie | None = None
         self.status: int = head.status
         self.history: tuple[ClientResponse, ...] = ()
@@ -170,53 +172,57 @@ class ClientResponse:
         exchange = self._exchange
         stream = exchange.stream
         if stream is None:
-            body = exchange.body if self._body is None else self._body
-            if not body:
+            if self._body is not None or not exchange.body:
                 return EmptyStreamReader()
             stream = StreamReader()
-            stream.feed_data(body)
+            stream.feed_data(exchange.body)
             stream.feed_eof()
         guard = None if exchange.is_over else self._guard
-        if not exchange.codings or self._body is not None:
+        if not exchange.codings:
             return stream if guard is None else HeldStream(stream, guard)
+        overdue = partial(exchange.overdue, self._pool.clock)
         decoder = Decoder(
             exchange.codings,
             max_size=self._request.options.max_body_size,
             endpoint=self._request.endpoint,
             reused=exchange.reused,
         )
-        return DecodedStream(stream, decoder, on_error=exchange.body_is_bad, holder=guard)
+        return DecodedStream(stream, decoder, on_error=exchange.body_is_bad, overdue=overdue, holder=guard)
 
     # The body
 
     async def read(self) -> bytes:
-        """The whole body (K-16). The second call returns the same bytes.
+        """The whole body (K-16), or what `content` has left of it. The second call returns the same bytes.
 
         Raises ClientPayloadError if the body was cut short, ClientTimeoutError if a time limit passed; the connection
         is closed then, and also when the call is cancelled. Raises RuntimeError, and changes nothing, while another
         coroutine waits for the body.
         """
-        if self._body is not None:
-            return self._body
-        if self._content is not None and self._content.has_reader:
+        body = self._body
+        if body is not None:
+            return body
+        content, exchange = self._content, self._exchange
+        if content is None:
+            body = exchange.body
+            if body is not None and not (body and exchange.codings):
+                self._body = body
+                return body
+        elif content.has_reader:
             raise busy_error("read")
         try:
-            self._body = self._decode_at_once()
-            if self._body is None:
-                self._body = await self.content.read()
+            if body is not None:
+                body = self._decode_at_once(body)
+            if body is None:
+                body = await self.content.read()
         except BaseException:
             self.close()
             raise
-        return self._body
+        self._body = body
+        return body
 
-    def _decode_at_once(self) -> bytes | None:
+    def _decode_at_once(self, body: bytes) -> bytes | None:
         """A small body that is in hand; None if it has to be read as a stream."""
         exchange = self._exchange
-        body = exchange.body
-        if body is None or self._content is not None:
-            return None
-        if not body or not exchange.codings:
-            return body
         most, endpoint = self._request.options.max_body_size, self._request.endpoint
         try:
             decoded = decode_small(body, exchange.codings, most, endpoint=endpoint, reused=exchange.reused)
@@ -227,27 +233,55 @@ class ClientResponse:
             exchange.doubtful = None
         return decoded
 
-    async def text(self, encoding: str | None = None) -> str:
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
         """The body as text (K-18): in `encoding`, else the charset that the peer named, else detected.
 
         `encoding` is taken as it is. The peer's word counts if it names a charset that Python has; any other word is
         as good as none, so that no peer can choose a codec that takes seconds (punycode) or gives no text (hex).
+        `errors` is Python's, for bytes that the encoding does not have: "strict" (default), "replace", "ignore" ...
 
         Raises UnicodeDecodeError if the body is not in that encoding, what `encoding` leads to (LookupError if Python
         does not know it), and what `read` raises.
         """
-        return decode_text(await self.read(), encoding or codec_of(self.charset))
+        return decode_text(await self.read(), encoding or codec_of(self.charset), errors)
 
-    async def json(self, encoding: str | None = None, loads: Callable[[str], Any] = json_module.loads) -> Any:
+    async def json(
+        self,
+        encoding: str | None = None,
+        loads: Callable[[str], Any] = json_module.loads,
+        *,
+        content_type: str | None = None,
+    ) -> Any:
         """The body as JSON (K-20); None if it is empty or blank (K-21). Its encoding is that of `text`, but for UTF-8
         where the peer named none.
 
-        Raises what `loads`, `text` and `read` raise.
+        With `content_type` the answer must have that media type, parameters and case aside; "application/json" allows
+        for "application/problem+json" and its like. None (default) takes any.
+
+        Raises ContentTypeError (the body was read then), TypeError if `content_type` is no str, and what `loads`,
+        `text` and `read` raise.
         """
+        if content_type is not None and not isinstance(content_type, str):
+            raise TypeError(f"content_type must be a str or None, got {type(content_type).__name__}")
         body = await self.read()
+        if content_type is not None:
+            self._check_type(content_type)
         if not body.strip():
             return None
         return loads(decode_text(body, encoding or codec_of(self.charset) or "utf-8"))
+
+    def _check_type(self, expected: str) -> None:
+        kind, wanted = self.content_type, expected.partition(";")[0].strip().lower()
+        if kind == wanted:
+            return
+        if wanted == "application/json" and kind.startswith("application/") and kind.endswith("+json"):
+            return
+        raise ContentTypeError(
+            f"{self.method} {self.url} answered {self.status} with a body of the type '{printable(kind)}', and "
+            f"content_type is '{printable(expected)}'; content_type=None takes any",
+            endpoint=self._request.endpoint,
+            reused=self._exchange.reused,
+        )
 
     def release(self) -> Closing:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,

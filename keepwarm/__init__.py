@@ -17,10 +17,11 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
 from keepwarm.client.api import delete, get, head, options, patch, post, put, request
-from keepwarm.client.body import EmptyStreamReader, FlowControlStreamReader, StreamReader
+from keepwarm.client.body import FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
 from keepwarm.client.context import RequestContext
 from keepwarm.client.cookies import CookieJar
+from keepwarm.client.empty_body import EmptyStreamReader
 from keepwarm.client.formdata import FormData
 from keepwarm.client.head_limits import HeadLimits
 from keepwarm.client.multipart import MultipartWriter

@@ -1,17 +1,18 @@
 """`resp.content`: the ways to read it (rows O-01 to O-08, O-15, O-17, O-18 of the surface)."""
 
 import asyncio
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from keepwarm.client.body import (
     DEFAULT_LIMIT,
-    EMPTY_PAYLOAD,
     EOF_MARKER,
-    EmptyStreamReader,
     FlowControlStreamReader,
     StreamReader,
 )
+from keepwarm.client.empty_body import EMPTY_PAYLOAD, EmptyStreamReader
 from tests.support.stream_reader import PATIENT, WAITING, begin, cancelled, valved, whole
 
 pytestmark = pytest.mark.asyncio
@@ -230,6 +231,61 @@ async def test_iter_any() -> None:
 async def test_lines() -> None:
     """O-08: `async for line in content` gives the lines."""
     assert [line async for line in whole(b"a\nb", b"b\n\nc")] == [b"a\n", b"bb\n", b"\n", b"c"]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at-hand", "late"])
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"--b--", b"aab"])
+async def test_readuntil_wherever_the_body_is_cut(separator: bytes, late: bool) -> None:
+    """A separator is found as in the whole body, however it was cut up: in two places, and into single bytes."""
+    body = b"aa" + separator + b"-a" + separator + separator + b"--b-\r-aa rest"
+    parts = body.split(separator)
+    expected = [part + separator for part in parts[:-1]] + [parts[-1], b""]
+    places = [(first, second) for first in range(len(body)) for second in range(first, len(body))]
+    for cuts in (*places, tuple(range(1, len(body)))):
+        pieces = [body[start:end] for start, end in pairwise((0, *cuts, len(body)))]
+        stream = StreamReader() if late else whole(*pieces)
+        if late:
+            loop = asyncio.get_running_loop()
+            for piece in pieces:
+                loop.call_soon(stream.feed_data, piece)
+            loop.call_soon(stream.feed_eof)
+        assert [await stream.readuntil(separator) for _ in expected] == expected
+
+
+async def test_readuntil_is_woken_by_the_separator_alone() -> None:
+    """One wake-up, however many pieces come before, and none for the end of one that began in what was read."""
+    stream = StreamReader()
+    stream.feed_data(b"x-")
+    assert await stream.read(2) == b"x-"
+    task = await begin(stream.readuntil(b"--"))
+    for piece in (b"-", b"a", b"-", b"b"):
+        stream.feed_data(piece)
+        await asyncio.sleep(0)
+        assert not task.done()
+    for piece in (b"-", b"-rest"):
+        stream.feed_data(piece)
+    assert await task == b"-a-b--"
+    assert stream.read_nowait() == b"rest"
+
+
+async def test_readuntil_has_a_limit() -> None:
+    """It is that of a line, the separator included; the bytes stay."""
+    longest = b"x" * 65534 + b"--"
+    assert await whole(longest, b"y").readuntil(b"--") == longest
+    for pieces in ((b"x" + longest,), (b"x" + longest[:-1], b"-"), (b"x" * 65530, b"x" * 20)):
+        stream = whole(*pieces, b"more")
+        with pytest.raises(ValueError, match=r"^Line is too long: no -- in the next 65536 bytes"):
+            await stream.readuntil(b"--")
+        assert len(await stream.read()) == sum(map(len, pieces)) + 4
+
+
+@pytest.mark.parametrize(("separator", "error"), [(b"", ValueError), ("\n", TypeError), (None, TypeError)])
+async def test_readuntil_refuses_what_is_no_separator(separator: Any, error: type[Exception]) -> None:
+    """Before it reads."""
+    stream = whole(b"abc")
+    with pytest.raises(error, match="separator must"):
+        await stream.readuntil(separator)
+    assert await stream.read() == b"abc"
 
 
 @pytest.mark.parametrize("stream", [EMPTY_PAYLOAD, EmptyStreamReader()], ids=["shared", "own"])

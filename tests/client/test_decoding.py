@@ -17,7 +17,6 @@ from keepwarm.client.codec_packages import brotli_package, zstd_package
 from keepwarm.client.decoding import (
     Decoder,
     accept_encoding,
-    decode_all,
     decode_small,
     known_codings,
     parse_codings,
@@ -25,7 +24,7 @@ from keepwarm.client.decoding import (
 from keepwarm.client.decoding_error import ContentDecodingError
 from keepwarm.client.errors import ClientPayloadError, ClientProtocolError, ContentEncodingError
 from keepwarm.pool.endpoint import Endpoint
-from tests.support.codings import ENCODERS, FORMS, TEXT, encode, raw_deflate, zeros, zstd
+from tests.support.codings import ENCODERS, FORMS, TEXT, decode_all, encode, raw_deflate, zeros, zstd
 
 
 @pytest.fixture

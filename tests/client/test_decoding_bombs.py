@@ -4,22 +4,24 @@ import asyncio
 import gzip
 import random
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
 from keepwarm.client.body import StreamReader
 from keepwarm.client.decoded_body import DecodedStream
-from keepwarm.client.decoding import WINDOW, Decoder, decode_all, decode_small
+from keepwarm.client.decoding import WINDOW, Decoder, decode_small
 from keepwarm.client.decoding_error import ContentDecodingError
-from keepwarm.client.errors import ClientResponseError
-from tests.support.codings import ENCODERS, zeros
+from keepwarm.client.errors import ClientResponseError, TotalTimeoutError
+from tests.support.codings import ENCODERS, decode_all, zeros
 from tests.support.stream_reader import Valve
 
 pytestmark = pytest.mark.asyncio
 
 MIB = 1 << 20
 SIZE = 24 * MIB
+# A part of it that is no window.
+EXACT = 98_304
 # The window decoded ahead, the two that zlib makes it from, the piece that the test holds, and the compressed one.
 SLACK = 5 * WINDOW
 
@@ -138,8 +140,8 @@ async def test_the_cap_ends_a_whole_read(coding: str, peak: Peak) -> None:
 
 @pytest.mark.fault("F47")
 @pytest.mark.parametrize("coding", ENCODERS)
-async def test_the_functions_for_whole_bodies_hold_no_more(coding: str, peak: Peak) -> None:
-    """F47: decode_all() ends at the cap, decode_small() after 1 MiB."""
+async def test_whole_bodies_hold_no_more(coding: str, peak: Peak) -> None:
+    """F47: a decoder ends at its cap, decode_small() after 1 MiB."""
     body = bomb(coding)
     peak.start()
     with pytest.raises(ContentDecodingError):
@@ -187,6 +189,100 @@ async def turns_during(awaitable: Awaitable[object]) -> int:
 async def test_the_loop_goes_on_while_a_bomb_is_read(coding: str) -> None:
     """F47: after each MiB everybody else has a turn, although all bytes are at hand."""
     assert await turns_during(arrived(bomb(coding), coding).read()) >= SIZE // MIB - 1
+
+
+async def every(pieces: AsyncIterable[bytes]) -> None:
+    async for _ in pieces:
+        pass
+
+
+async def until_empty(read: Callable[[], Awaitable[bytes]]) -> None:
+    while await read():
+        pass
+
+
+# Whole bodies taken in parts, each of which is served at once.
+IN_PARTS: dict[str, Callable[[StreamReader], Awaitable[object]]] = {
+    "iter_any": lambda stream: every(stream.iter_any()),
+    "iter_chunked": lambda stream: every(stream.iter_chunked(WINDOW)),
+    "small chunks": lambda stream: every(stream.iter_chunked(1000)),
+    "read": lambda stream: until_empty(lambda: stream.read(10_000)),
+    "readany": lambda stream: until_empty(stream.readany),
+    "readexactly": lambda stream: every(exactly(stream, SIZE // EXACT)),
+}
+
+
+async def exactly(stream: StreamReader, times: int) -> AsyncIterator[bytes]:
+    for _ in range(times):
+        yield await stream.readexactly(EXACT)
+
+
+@pytest.mark.fault("F47")
+@pytest.mark.parametrize("codings", [("gzip",), ("br",), ("zstd",), ("gzip", "gzip")], ids="-".join)
+@pytest.mark.parametrize("how", IN_PARTS)
+async def test_the_loop_goes_on_while_a_bomb_is_read_in_parts(how: str, codings: tuple[str, ...]) -> None:
+    """F47: the same when no read has to wait, because each is served from what is at hand."""
+    stream = arrived(bomb(*codings), *codings)
+    assert await turns_during(IN_PARTS[how](stream)) >= SIZE // MIB - 2
+    assert stream.total_bytes == SIZE
+
+
+@pytest.mark.fault("F47")
+async def test_the_loop_goes_on_while_lines_are_read() -> None:
+    """F47: line by line as well."""
+    data = b"a line\n" * (8 * MIB // 7)
+    stream = arrived(gzip.compress(data, 1), "gzip")
+    assert await turns_during(every(stream)) >= 6
+    assert stream.total_bytes == len(data)
+
+
+@pytest.mark.fault("F47")
+@pytest.mark.parametrize("how", IN_PARTS)
+async def test_the_time_limit_is_looked_at_in_each_turn(how: str) -> None:
+    """F47: what has come whole is still under the limit of its call, and fails for good when that has passed."""
+    late = TotalTimeoutError("timeout.total has passed")
+    answers = iter([None, None, late])
+    raw = StreamReader()
+    raw.feed_data(bomb("gzip"))
+    raw.feed_eof()
+    errors: list[Exception] = []
+    stream = DecodedStream(raw, Decoder(("gzip",)), on_error=errors.append, overdue=lambda: next(answers))
+    with pytest.raises(TotalTimeoutError) as caught:
+        await IN_PARTS[how](stream)
+    assert caught.value is late is stream.exception()
+    assert 3 * MIB - 3 * WINDOW <= stream.total_bytes <= 3 * MIB
+    assert (stream.buffered, errors) == (0, [])
+    with pytest.raises(TotalTimeoutError):
+        await stream.read(1)
+    with pytest.raises(TotalTimeoutError):
+        stream.read_nowait()
+
+
+@pytest.mark.fault("F47")
+async def test_reading_without_waiting_is_under_the_limit_too() -> None:
+    """F47: read_nowait() cannot give others a turn, so it looks at the limit each time it decodes."""
+    late = TotalTimeoutError("timeout.total has passed")
+    answers = iter([None, late])
+    raw = StreamReader()
+    raw.feed_data(bomb("gzip"))
+    stream = DecodedStream(raw, Decoder(("gzip",)), overdue=lambda: next(answers))
+    assert stream.read_nowait() == bytes(WINDOW)
+    with pytest.raises(TotalTimeoutError):
+        stream.read_nowait()
+
+
+@pytest.mark.fault("F47")
+@pytest.mark.parametrize("how", IN_PARTS)
+async def test_a_body_of_ordinary_size_pays_for_no_turn(how: str) -> None:
+    """Below 1 MiB nobody is asked for the time, and no read waits."""
+    raw = StreamReader()
+    raw.feed_data(gzip.compress(bytes(9 * EXACT)))
+    raw.feed_eof()
+    asked: list[None] = []
+    stream = DecodedStream(raw, Decoder(("gzip",)), overdue=lambda: asked.append(None))
+    read = every(exactly(stream, 9)) if how == "readexactly" else IN_PARTS[how](stream)
+    assert await turns_during(read) == 0
+    assert (stream.total_bytes, asked) == (9 * EXACT, [])
 
 
 @pytest.mark.fault("F47")

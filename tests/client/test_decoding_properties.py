@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from keepwarm.client.body import StreamReader
 from keepwarm.client.compressing import compress_payload
 from keepwarm.client.decoded_body import DecodedStream
-from keepwarm.client.decoding import Decoder, decode_all, decode_small, parse_codings
+from keepwarm.client.decoding import Decoder, decode_small, parse_codings
 from keepwarm.client.decoding_error import ContentDecodingError
 from keepwarm.client.stream_payload import StreamPayload
-from tests.support.codings import ENCODERS, FORMS, encode
+from tests.support.codings import ENCODERS, FORMS, decode_all, encode
 
 # Runs of one byte, so that there is something to compress, between bytes of any kind.
 RUNS = st.builds(lambda byte, count: bytes([byte]) * count, st.integers(0, 255), st.integers(0, 40_000))

@@ -8,12 +8,14 @@ import pytest
 
 from keepwarm.client.decoding import WINDOW
 from keepwarm.client.decoding_error import ContentDecodingError
-from keepwarm.client.errors import BodyTooLarge, ClientProtocolError
-from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, serve
+from keepwarm.client.errors import BodyTooLarge, ClientProtocolError, TotalTimeoutError
+from keepwarm.client.session import ClientSession
+from keepwarm.pool.clock import NEVER
+from tests.support.calling import PLAIN_AND_TLS, Conserved, WatchedConnector, fetch, serve
 from tests.support.coded_peer import CODINGS, COMES, Decoded, client, coded, sending
 from tests.support.codings import ENCODERS, TEXT, encode, zeros
 from tests.support.http1 import head, ok, response
-from tests.support.server import answer_all, answering
+from tests.support.server import Peer, answer_all, answering
 from tests.support.sites import pages
 
 pytestmark = pytest.mark.asyncio
@@ -203,6 +205,68 @@ async def test_a_bomb_beyond_the_cap(tls: bool, coding: str, comes: str) -> None
         error = caught.value
         assert isinstance(error, ContentDecodingError)
         assert error.expected == MIB and error.received is not None and error.received <= MIB + WINDOW
+        await watch.settled(idle=0)
+        await watch.healthy()
+
+
+def past_the_limit(calls: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the pool of `calls` finds that every time limit has passed."""
+    assert isinstance(calls.connector, WatchedConnector)
+    owner = calls.connector.channels[0].owner
+    assert owner is not None
+    monkeypatch.setattr(owner.clock, "now", lambda: NEVER)
+
+
+@pytest.mark.fault("F47")
+@CODINGS
+@pytest.mark.parametrize("how", ["read", "text", "iter_any", "iter_chunked"])
+@pytest.mark.parametrize("comes", ["whole", "chunked"])
+async def test_a_bomb_is_under_the_time_limit(
+    comes: str, how: str, coding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came whole, so its connection serves others already: the call ends by its total limit all the same, and the
+    connection is kept."""
+    script = sending(zeros(16 * MIB, coding), coded(coding), comes)
+    async with serve(script, answer_all) as server, client(timeout=100) as calls:
+        watch = Conserved(calls, server)
+        resp = await calls.get(server.url("/x"))
+        await resp.wait_for_close()  # the end of the body is here
+        with monkeypatch.context() as patch:
+            past_the_limit(calls, patch)
+            with pytest.raises(TotalTimeoutError, match=r"timeout\.total has passed, in the phase 'body'") as caught:
+                if how in ("read", "text"):
+                    await getattr(resp, how)()
+                else:
+                    content = resp.content
+                    async for _ in content.iter_any() if how == "iter_any" else content.iter_chunked(WINDOW):
+                        pass
+        assert caught.value.endpoint is not None and caught.value.endpoint.port == server.port
+        assert resp.content.total_bytes <= MIB
+        with pytest.raises(TotalTimeoutError):
+            await resp.read()
+        await watch.settled(idle=1)
+        assert server.accepted == 1
+
+
+@pytest.mark.fault("F47")
+async def test_a_bomb_on_its_way_is_under_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same while its end is still to come: the connection is closed then."""
+    bomb = zeros(16 * MIB, "gzip")
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(response(body=bomb, length=len(bomb) + 9, headers=coded("gzip")))
+        await peer.until_closed()
+
+    async with serve(script, answer_all) as server, client(timeout=100) as calls:
+        watch = Conserved(calls, server)
+        resp = await calls.get(server.url("/x"))
+        with monkeypatch.context() as patch:
+            assert await resp.content.readexactly(1) == b"\0"
+            past_the_limit(calls, patch)
+            with pytest.raises(TotalTimeoutError):
+                await resp.read()
+        assert resp.closed
         await watch.settled(idle=0)
         await watch.healthy()
 

@@ -58,6 +58,17 @@ def zeros(size: int, coding: str) -> bytes:
     return b"".join([*pieces, flush()])
 
 
+def decode_all(body: bytes, codings: Sequence[str], max_size: int | None = None, **context: Any) -> bytes:
+    """A whole body, decoded at once. `context` is for errors."""
+    decoder = Decoder(codings, max_size=max_size, **context)
+    decoder.feed(body)
+    pieces: list[bytes] = []
+    while not decoder.needs_input:
+        pieces.append(decoder.read())
+    decoder.finish()
+    return b"".join(pieces)
+
+
 class Source:
     """A raw stream, the decoded one on top of it, and a peer that flushes its compressor after each piece."""
 

@@ -16,12 +16,13 @@ WAITING: dict[str, tuple[str, Read]] = {
     "readany": ("readany", lambda s: s.readany()),
     "readexactly": ("readexactly", lambda s: s.readexactly(5)),
     "readline": ("readline", lambda s: s.readline()),
+    "readuntil": ("readuntil", lambda s: s.readuntil(b"e\n")),
     "iter_chunked": ("read", lambda s: anext(s.iter_chunked(5))),
     "iter_any": ("iter_any", lambda s: anext(s.iter_any())),
     "lines": ("readline", lambda s: anext(aiter(s))),
 }
 # Those among them that wait on although something is buffered.
-PATIENT = ("read-all", "readexactly", "readline", "lines")
+PATIENT = ("read-all", "readexactly", "readline", "readuntil", "lines")
 
 
 class Valve:

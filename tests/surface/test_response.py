@@ -267,6 +267,70 @@ async def test_k_20_json() -> None:
         assert await resp.json(encoding="ascii", loads=json.loads) == {"a": [1]}
 
 
+async def test_k_18_errors() -> None:
+    """Python's ways to treat bytes that the encoding does not have; strict by default."""
+    answer = response(body=b"a\xff", headers=[("Content-Type", "text/plain; charset=utf-8")])
+    async with calling(with_answer(answer)) as (session, server), session.get(server.url()) as resp:
+        with pytest.raises(UnicodeDecodeError):
+            await resp.text()
+        assert await resp.text(errors="replace") == "a\ufffd"
+        assert await resp.text("ascii", "ignore") == "a"
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        ("application/json", "application/json"),
+        ("Application/JSON; charset=utf-8", "application/json"),
+        ("application/problem+json", "application/json"),
+        ("application/problem+json", "application/problem+json"),
+        ("text/javascript", "Text/JavaScript; charset=utf-8"),
+        ("text/html", None),
+    ],
+)
+async def test_k_20_the_type_that_was_asked_for(sent: str, asked: str | None) -> None:
+    """Parameters and case do not count, and JSON goes by many names."""
+    answer = response(body=b"[1]", headers=[("Content-Type", sent)])
+    async with calling(with_answer(answer)) as (session, server), session.get(server.url()) as resp:
+        assert await resp.json(content_type=asked) == [1]
+
+
+@pytest.mark.parametrize("body", [b"[1]", b""])
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        ("text/html; charset=utf-8", "application/json"),
+        ("application/jsonp", "application/json"),
+        ("text/x+json", "application/json"),
+        ("application/json", "application/problem+json"),
+        ("", "application/json"),
+    ],
+)
+async def test_k_20_another_type_than_asked_for(sent: str, asked: str, body: bytes) -> None:
+    """It is an error that says both types; the body was read, and the connection is used again."""
+    answer = response(body=body, headers=[("Content-Type", sent)] if sent else [])
+    async with calling(with_answer(answer)) as (session, server):
+        resp = await session.get(server.url("/page"))
+        with pytest.raises(keepwarm.ContentTypeError) as caught:
+            await resp.json(content_type=asked)
+        error = caught.value
+        assert isinstance(error, keepwarm.ClientResponseError)
+        for part in (f"GET {server.url('/page')}", resp.content_type, asked):
+            assert part in str(error)
+        assert error.endpoint is not None and (error.phase, error.reused) == ("body", False)
+        assert await resp.read() == body
+        await (await session.get(server.url())).release()
+        assert server.accepted == 1
+
+
+async def test_k_20_a_type_that_is_none() -> None:
+    """Refused before anything is read."""
+    async with calling() as (session, server), session.get(server.url()) as resp:
+        wrong: Any = b"application/json"
+        with pytest.raises(TypeError, match="content_type"):
+            await resp.json(content_type=wrong)
+
+
 @pytest.mark.parametrize("body", [b"", b" \r\n\t"])
 async def test_k_21_json_of_nothing(body: bytes) -> None:
     """None."""
