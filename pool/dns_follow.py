@@ -9,12 +9,14 @@ when it is missing from two answers in a row, which
 
 - are really two: an answer that came out of a cache on the way a second time is none;
 - belong together: each shares at least half of its addresses with the one before. Where they are dealt out at random
-  this never holds; after a move to new addresses it holds from the second answer on;
+  this seldom holds; after a move to new addresses it holds from the second answer on;
 - speak of its family: have addresses of it, and not so many that the list was cut.
 
-The second answer is asked for after half of the time that the first one holds. An address that was gone and came back
-must be missing from twice as many answers the next time, up to 32; ten minutes later that is forgotten. Failures and
-stale answers retire nothing, nor does the news that the name does not exist: what serves goes on serving.
+The second answer is asked for after half of the time that the first one holds.
+
+Two answers become four, eight and so on up to 32 for an address that was gone and came back, until ten minutes have
+passed, and for a name whose answers have little in common again and again, until 32 in a row agree. Failures and stale
+answers retire nothing, nor does the news that the name does not exist: what serves goes on serving.
 """
 
 from collections import Counter
@@ -55,9 +57,11 @@ class _Name:
         "key",
         "last",
         "pause",
+        "steady",
         "strikes",
         "sweep_at",
         "until",
+        "upsets",
     )
 
     def __init__(self, key: Key, due: "Callable[[_Name, float], None]") -> None:
@@ -69,6 +73,9 @@ class _Name:
         self.until = 0.0
         # Address -> how many answers in a row have lacked it.
         self.absent: Counter[Address] = Counter()
+        # How often an answer had little in common with the one before; how many had much since then.
+        self.upsets = 0
+        self.steady = 0
         # Address -> how often it was gone, and until when that counts.
         self.strikes: dict[Address, tuple[int, float]] = {}
         # Whether the next answer is wanted soon.
@@ -91,9 +98,7 @@ class _Name:
         self.in_doubt = False
         if self._is_the_same_again(addresses, answer, now):
             return []
-        before, self.last = self.last, addresses
-        if before is not None and 2 * len(before & addresses) < len(before | addresses):
-            self.absent.clear()
+        self._compare(addresses)
         families = Counter(address.family for address in addresses)
         channels = {channel: self.channels[channel] for channel in self.live}
         used = set(channels.values())
@@ -109,6 +114,18 @@ class _Name:
         self.in_doubt = bool(self.absent)
         return [channel for channel, address in channels.items() if address in gone]
 
+    def _compare(self, addresses: frozenset[Address]) -> None:
+        """Does this answer belong to the one before?"""
+        before, self.last = self.last, addresses
+        if before is not None and 2 * len(before & addresses) < len(before | addresses):
+            self.absent.clear()
+            self.upsets += 1
+            self.steady = 0
+        else:
+            self.steady += 1
+            if self.steady >= MOST_MISSED:
+                self.upsets = 0
+
     def _is_the_same_again(self, addresses: frozenset[Address], answer: Answer, now: float) -> bool:
         """Whether a cache on the way gave the answer from before, which ends when it would have ended."""
         ttl = UNKNOWN_TTL if answer.ttl is None else answer.ttl
@@ -117,7 +134,8 @@ class _Name:
         return addresses == self.last and self.until <= before + min(1.0, ttl / 4)
 
     def _needed(self, address: Address) -> int:
-        return min(ENOUGH << self.strikes.get(address, (0, 0.0))[0], MOST_MISSED)
+        doubts = self.strikes.get(address, (0, 0.0))[0] + max(0, self.upsets - 1)  # anybody may move once
+        return min(ENOUGH << min(doubts, MOST_MISSED), MOST_MISSED)
 
 
 class Follower:
@@ -154,14 +172,20 @@ class Follower:
         for name in names.values():
             self._clock.forget(name)
 
-    def _lost(self, name: _Name, channel: Channel, also: Callable[[], None] | None) -> None:
+    def _lost(
+        self,
+        name: _Name,
+        channel: Channel,
+        also: Callable[[BaseException | None], None] | None,
+        error: BaseException | None,
+    ) -> None:
         channel.on_lost = None  # it holds the channel
         del name.channels[channel]
         if not name.channels and self._names.get(name.key) is name:
             del self._names[name.key]
             self._clock.forget(name)
         if also is not None:
-            also()
+            also(error)
 
     def _due(self, name: _Name, now: float) -> None:
         """The answer has ended. A new one sets the next time; until there is one the pauses grow."""
