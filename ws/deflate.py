@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from keepwarm.pool.errors import printable
+from keepwarm.pool.limits import check_count
 from keepwarm.ws.errors import HandshakeError, WebSocketError
 from keepwarm.ws.messages import CLOSE_INVALID_TEXT, CLOSE_MESSAGE_TOO_BIG, CLOSE_POLICY_VIOLATION
 
@@ -50,7 +51,8 @@ class DeflateOffer:
     `server_no_context_takeover`, `server_max_window_bits` (8 to 15; None: not named): what the server's compressor is
     asked for; an agreement without them is refused. `client_no_context_takeover`: ours starts anew with each message.
     `client_max_window_bits` (9 to 15; None: not offered): the server may ask for a window up to this size.
-    `level`: of zlib, 1 to 9. `min_size`: messages of fewer bytes are sent as they are; at least 1. Raises ValueError.
+    `level`: of zlib, 1 to 9. `min_size`: messages of fewer bytes are sent as they are; at least 1. Raises
+    TypeError and ValueError.
     """
 
     server_no_context_takeover: bool = False
@@ -62,13 +64,14 @@ class DeflateOffer:
 
     def __post_init__(self) -> None:
         for name, least in zip(_SIZES, (8, 9)):
-            bits = getattr(self, name)
+            bits = check_count(name, getattr(self, name))
             if bits is not None and not least <= bits <= 15:
-                raise ValueError(f"{name}: must be {least} to 15, or None, got {bits!r}")
-        if not 1 <= self.level <= 9:
-            raise ValueError(f"level: must be 1 to 9, got {self.level!r}")
-        if self.min_size < 1:
-            raise ValueError(f"min_size: must be at least 1, got {self.min_size!r}")
+                raise ValueError(f"{name} must be {least} to 15, or None, got {bits!r}")
+        level = check_count("level", self.level)
+        if level is None or level > 9:
+            raise ValueError(f"level must be 1 to 9, got {self.level!r}")
+        if check_count("min_size", self.min_size) is None:
+            raise ValueError("min_size must be at least 1, got None")
 
     def field_value(self) -> str:
         """The value of Sec-WebSocket-Extensions."""

@@ -43,7 +43,7 @@ def accept_for(key: str) -> str:
 
 
 def check_protocols(protocols: Iterable[str]) -> tuple[str, ...]:
-    """The names to offer (SURFACE D-02). Raises TypeError, and ValueError for one that is no token or is twice there."""
+    """The names to offer (SURFACE D-02). Raises TypeError, and ValueError for what is no token or a repetition."""
     if isinstance(protocols, (str, bytes)):
         raise TypeError(f"protocols: must be a sequence of str, got {type(protocols).__name__}")
     checked: list[str] = []

@@ -11,6 +11,7 @@ Pings are answered with one pong, the last one's (RFC 6455, 5.5.3), so a flood o
 from typing import Final
 
 from keepwarm.pool.errors import printable
+from keepwarm.pool.limits import check_count
 from keepwarm.ws.assembly import Assembly, invalid_text
 from keepwarm.ws.deflate import DeflateSettings, Inflater
 from keepwarm.ws.errors import WebSocketError
@@ -55,7 +56,7 @@ class WSProtocol(Outbound):
     """The client's side of one connection, after the handshake.
 
     `max_msg_size`: bytes of a message, inflated (FAULTS K6: 4 MiB); `max_fragments`: frames of a message (1,024); None
-    is no limit. `deflate`: what was agreed on permessage-deflate. `autoping`: answer pings and keep both pings and
+    is no limit, and less than 1 a ValueError. `deflate`: what was agreed on permessage-deflate. `autoping`: answer pings and keep both pings and
     pongs to itself; else both are returned (SURFACE A-13). `autoclose`: answer the peer's close frame.
     """
 
@@ -91,8 +92,8 @@ class WSProtocol(Outbound):
         autoclose: bool = True,
     ) -> None:
         super().__init__(deflate)
-        self._limit = _checked_limit("max_msg_size", max_msg_size)
-        self._max_fragments = _checked_limit("max_fragments", max_fragments)
+        self._limit = check_count("max_msg_size", max_msg_size) or _NO_LIMIT
+        self._max_fragments = check_count("max_fragments", max_fragments) or _NO_LIMIT
         self._inflater = None if deflate is None else Inflater(deflate)
         self._autoping = autoping
         self._autoclose = autoclose
@@ -123,7 +124,7 @@ class WSProtocol(Outbound):
     def feed(self, data: bytes, out: Messages) -> None:
         """Read what came, and add the messages to `out`. Nothing that a peer can send makes this raise.
 
-        At most MAX_BATCH frames are read. If `has_more` is true afterwards, call `feed(b"", out)` when there is room.
+        About MAX_BATCH frames are read. If `has_more` is true afterwards, call `feed(b"", out)` when there is room.
         A violation adds one message of type error, whose data is the WebSocketError, and ends the reading; so does a
         close frame, which is added as a message too. What was read before is in `out` in any case.
         """
@@ -167,7 +168,7 @@ class WSProtocol(Outbound):
             self._is_clean = self._assembly is None
 
     def _read(self, data: bytes, pos: int, out: Messages) -> int:
-        """Read up to MAX_BATCH frames from `pos` on; where it stopped."""
+        """Read about MAX_BATCH frames from `pos` on; where it stopped."""
         size = len(data)
         left = MAX_BATCH
         self.has_more = False
@@ -303,11 +304,3 @@ class WSProtocol(Outbound):
         self._assembly = None
         self._missing = 0
         self.has_more = False
-
-
-def _checked_limit(name: str, limit: int | None) -> int:
-    if limit is None:
-        return _NO_LIMIT
-    if limit < 1:
-        raise ValueError(f"{name}: must be at least 1, or None for no limit, got {limit!r}")
-    return limit
