@@ -13,7 +13,7 @@ from keepwarm.client.charset import charset_of, codec_of, decode_text
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
-from keepwarm.client.empty_body import EmptyStreamReader
+from keepwarm.client.empty_body import EMPTY_PAYLOAD
 from keepwarm.client.errors import ClientResponseError, ContentTypeError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
@@ -61,7 +61,7 @@ class ClientResponse:
         self._exchange = exchange
         self.head: ResponseHead = head
         self._content: StreamReader | None = None
-        self._body: bytes | None = None
+        self._body = None if exchange.codings else exchange.body
         self._cookies: SimpleCookie | None = None
         self.status: int = head.status
         self.history: tuple[ClientResponse, ...] = ()
@@ -172,8 +172,9 @@ class ClientResponse:
         exchange = self._exchange
         stream = exchange.stream
         if stream is None:
-            if self._body is not None or not exchange.body:
-                return EmptyStreamReader()
+            self._body = None  # what is read here is not for read() any more
+            if not exchange.body:
+                return EMPTY_PAYLOAD
             stream = StreamReader()
             stream.feed_data(exchange.body)
             stream.feed_eof()
@@ -200,18 +201,14 @@ class ClientResponse:
         """
         body = self._body
         if body is not None:
+            if self._content is None:
+                self._content = EMPTY_PAYLOAD  # nothing is left
             return body
-        content, exchange = self._content, self._exchange
-        if content is None:
-            body = exchange.body
-            if body is not None and not (body and exchange.codings):
-                self._body = body
-                return body
-        elif content.has_reader:
+        if self._content is not None and self._content.has_reader:
             raise busy_error("read")
         try:
-            if body is not None:
-                body = self._decode_at_once(body)
+            if self._content is None:
+                body = self._decode_at_once()
             if body is None:
                 body = await self.content.read()
         except BaseException:
@@ -220,9 +217,12 @@ class ClientResponse:
         self._body = body
         return body
 
-    def _decode_at_once(self, body: bytes) -> bytes | None:
+    def _decode_at_once(self) -> bytes | None:
         """A small body that is in hand; None if it has to be read as a stream."""
         exchange = self._exchange
+        body = exchange.body
+        if not body:
+            return body
         most, endpoint = self._request.options.max_body_size, self._request.endpoint
         try:
             decoded = decode_small(body, exchange.codings, most, endpoint=endpoint, reused=exchange.reused)
@@ -231,6 +231,7 @@ class ClientResponse:
             raise
         if decoded is not None:
             exchange.doubtful = None
+            self._content = EMPTY_PAYLOAD
         return decoded
 
     async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
