@@ -68,6 +68,7 @@ class ResponseParser:
         "_lines",
         "_read_until_eof",
         "_remaining",
+        "_upgrades",
         "body",
         "complete",
         "got_bytes",
@@ -83,17 +84,25 @@ class ResponseParser:
         self._held = bytearray()
         self.start("GET")
 
-    def start(self, method: str, limits: HeadLimits = DEFAULT_LIMITS, read_until_eof: bool = True) -> None:
+    def start(
+        self,
+        method: str,
+        limits: HeadLimits = DEFAULT_LIMITS,
+        read_until_eof: bool = True,
+        upgrades: bool = False,
+    ) -> None:
         """A request was sent; what comes next answers it.
 
         `read_until_eof`: whether a response with neither length nor chunks has a body, which then lasts until the end
-        of the connection; False takes it to have none (C-23).
+        of the connection; False takes it to have none (C-23). `upgrades`: whether the request asked for another
+        protocol. Then 101 is its answer, and what comes behind the head is the `body`, however it is framed.
         """
         if limits is not self._limits:
             self._limits = limits
             self._known = None  # it was judged by other limits
         self._is_head_request = method == "HEAD"
         self._read_until_eof = read_until_eof
+        self._upgrades = upgrades
         self._interim = 0
         self._line_start = 0
         self._lines = 0
@@ -184,6 +193,11 @@ class ResponseParser:
             end += len(END_OF_HEAD)
             self._line_start = self._lines = 0
             head = self._judge(data[start:end])
+            if head.status == 101 and self._upgrades:
+                self.head = head
+                self.complete = True
+                self.body = data[end:]
+                return
             if head.status >= 200:
                 self._known = head if head.size <= MOST_KNOWN else None
                 self._begin_body(head, data, end)

@@ -50,7 +50,7 @@ class H1Channel(Channel):
         transport = self.transport
         exchange = Exchange(self, request, self.loop.create_future(), deadline, read_timeout)
         self.exchange = exchange
-        self._parser.start(request.method, request.options.limits, request.read_until_eof)
+        self._parser.start(request.method, request.options.limits, request.read_until_eof, request.wants_upgrade)
         if transport is None or transport.is_closing():
             self._fail(disconnected(exchange, None, sent=False, begun=False))
             return exchange
@@ -111,6 +111,13 @@ class H1Channel(Channel):
     def _head_came(self, exchange: Exchange, head: ResponseHead) -> None:
         parser = self._parser
         exchange.head = head
+        if head.status == 101:
+            # The socket is no longer the pool's to give (law 1): first the books, then whoever waits.
+            self.exchange = None
+            exchange.upgraded = self.upgrade(parser.body)
+            exchange.end()
+            exchange.wake()
+            return
         options = exchange.request.options
         if head.is_coded and options.auto_decompress:
             exchange.codings = parse_codings(head.headers.getall("Content-Encoding"))
@@ -275,6 +282,7 @@ class H1Channel(Channel):
         owner.clock.watch(self, exchange.deadline)
 
     def pool_closed(self) -> None:
+        Channel.pool_closed(self)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None

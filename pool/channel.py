@@ -19,6 +19,7 @@ from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientOSError
 from keepwarm.pool.tcp_rest import tcp_rest
 from keepwarm.pool.tls_rest import tls_rest
+from keepwarm.pool.upgraded import Upgraded
 
 # The answer of `stale` for a TLS channel whose socket has unread bytes. They may be a session ticket, which is no
 # reason to drop it, or an alert, which is: one turn of the loop tells.
@@ -37,6 +38,8 @@ class ChannelOwner(Protocol):
     def retire(self, channel: "Channel", reason: str) -> None: ...
 
     def channel_lost(self, channel: "Channel", reason: str) -> None: ...
+
+    def detach(self, channel: "Channel") -> None: ...
 
 
 class Channel(asyncio.Protocol):
@@ -69,6 +72,7 @@ class Channel(asyncio.Protocol):
         "sweep_at",
         "takes_parts",
         "transport",
+        "upgraded",
         "uses",
         "uses_left",
         "write_waiters",
@@ -96,7 +100,8 @@ class Channel(asyncio.Protocol):
         self.reader: asyncio.StreamReader | None = None
         self.has_unread: Callable[[int], object] | None = None
         self.count_unsent: Callable[[], int] | None = None
-        self.on_lost: Callable[[], None] | None = None
+        self.on_lost: Callable[[BaseException | None], None] | None = None
+        self.upgraded: Upgraded | None = None
 
     # What the pool asks
 
@@ -173,10 +178,20 @@ class Channel(asyncio.Protocol):
             self.has_unread = poll.poll
 
     def data_received(self, data: bytes) -> None:
-        if self.reader is not None:
+        if self.upgraded is not None:
+            self.upgraded.data_received(data)
+        elif self.reader is not None:
             self.reader.feed_data(data)
         else:
             self.stray_bytes()
+
+    def upgrade(self, glued: bytes) -> Upgraded:
+        """The peer speaks another protocol from here on: the channel leaves its pool's hands (law 4) and passes on
+        what it hears. `glued` is what came behind the answer that said so."""
+        if self.owner is not None:
+            self.owner.detach(self)
+        self.upgraded = Upgraded(self, glued)
+        return self.upgraded
 
     def stray_bytes(self) -> None:
         """The peer spoke out of turn."""
@@ -190,6 +205,8 @@ class Channel(asyncio.Protocol):
             self.reader.feed_eof()
         if self.retiring is None:
             self.retiring = "peer_fin"
+        if self.upgraded is not None:
+            self.upgraded.eof_received()
         if self.state == states.IDLE and self.owner is not None:
             self.owner.retire(self, "peer_fin")
         return None
@@ -220,7 +237,7 @@ class Channel(asyncio.Protocol):
     def _lost(self, exc: BaseException | None) -> None:
         self.has_unread = self.count_unsent = None
         if self.on_lost is not None:
-            self.on_lost()
+            self.on_lost(exc)
         if self.reader is not None and not self.reader.at_eof():
             if exc is None:
                 self.reader.feed_eof()
@@ -234,6 +251,8 @@ class Channel(asyncio.Protocol):
         elif self.state != states.CLOSED:
             self.state = states.step(self.state, states.LOST)
             self.retiring = reason
+        if self.upgraded is not None:
+            self.upgraded.connection_lost(exc)
 
     # Writing
 
@@ -253,6 +272,8 @@ class Channel(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_write_paused = False
         self._wake_writers(None)
+        if self.upgraded is not None:
+            self.upgraded.writing_resumed()
 
     def _wake_writers(self, error: BaseException | None) -> None:
         waiters, self.write_waiters = self.write_waiters, []
@@ -308,12 +329,16 @@ class Channel(asyncio.Protocol):
             self.abort_transport()
         elif self.state == states.LEASED:
             self.lease_deadline(now)
+        elif self.upgraded is not None:
+            self.upgraded.on_deadline(now)
 
     def lease_deadline(self, now: float) -> None:
         """The deadline that the holder set has passed."""
 
     def pool_closed(self) -> None:
         """The pool is closing while somebody holds this channel; the transport is aborted next."""
+        if self.upgraded is not None:
+            self.upgraded.pool_closed()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint} {states.STATE_NAMES[self.state]} uses={self.uses}>"
