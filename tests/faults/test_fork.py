@@ -66,6 +66,9 @@ async def test_forked_children(kind: str, loop: asyncio.AbstractEventLoop, tmp_p
         expected = [whole] * (PARALLEL - 1) + [cut_off, ["/after"]] + [["/child"]] * PARALLEL * children
         assert sorted(paths) == sorted(expected)
         assert all(peer.unread == b"" and peer.tls_error is None for peer in server.connections)
+        # The parent's TLS sessions are the parent's (T10).
+        strangers = [peer.tls for peer in server.connections if peer.requests[0].target == "/child"]
+        assert not any(tls is not None and tls.resumed for tls in strangers)
 
 
 @pytest.mark.fault("L08", "L06")

@@ -39,6 +39,11 @@ class ServerTLS:
         return self._object.getpeercert(True) is not None
 
     @property
+    def client_certificate(self) -> bytes | None:
+        """What the client has shown, in DER form."""
+        return self._object.getpeercert(True)
+
+    @property
     def resumed(self) -> bool:
         """Whether the client came back with a session."""
         return bool(self._object.session_reused)
