@@ -1,4 +1,4 @@
-"""request, get, ...: calls without a session (SURFACE E-01 to E-28). All of them are deprecated: use ClientSession.
+"""request, get, ...: calls without a session (SURFACE E-01 to E-40). All of them are deprecated: use ClientSession.
 
 Each call makes a connector that keeps no connection, unless it is given one, and a session around it. When the answer
 is there the session lets go of the connector. One that the call made closes with the answer's last byte; one that was
@@ -15,9 +15,11 @@ from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.session import ClientSession
 from keepwarm.client.version import HttpVersion, HttpVersion11
+from keepwarm.client.ws_context import WSContext
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.tcp_connector import TCPConnector
+from keepwarm.ws.websocket import ClientWebSocketResponse
 
 
 def request(
@@ -126,6 +128,41 @@ def patch(url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
     return RequestContext(_request("PATCH", url, data=data, **kwargs))
 
 
+def ws_connect(
+    url: Any,
+    *,
+    protocols: Iterable[str] = (),
+    timeout: float | None = 10.0,
+    connector: BaseConnector | None = None,
+    auth: BasicAuth | None = None,
+    ws_response_class: type[ClientWebSocketResponse] = ClientWebSocketResponse,
+    autoclose: bool = True,
+    autoping: bool = True,
+    loop: asyncio.AbstractEventLoop | None = None,
+    origin: str | None = None,
+    headers: Any = None,
+    **extensions: Any,
+) -> WSContext:
+    """Open a WebSocket: await it, or use ``async with``. Deprecated: use `ClientSession.ws_connect` (E-29 to E-40).
+
+    `connector`: where the connection comes from; it stays open. The others, and the `extensions`, are those of
+    `ClientSession.ws_connect`. Gives a DeprecationWarning at once. Raises when it is awaited, and is cancelled, as
+    `ClientSession.ws_connect`.
+    """
+    _warn("ws_connect")
+    arguments = {
+        "protocols": protocols,
+        "timeout": timeout,
+        "auth": auth,
+        "autoclose": autoclose,
+        "autoping": autoping,
+        "origin": origin,
+        "headers": headers,
+        **extensions,
+    }
+    return WSContext(_ws_connect(url, connector, loop, ws_response_class, arguments))
+
+
 def _warn(name: str) -> None:
     # Above this function: the deprecated one, then its caller.
     warnings.warn(f"keepwarm.{name}() is deprecated: use ClientSession().{name}()", DeprecationWarning, stacklevel=3)
@@ -152,6 +189,23 @@ async def _request(
     )
     try:
         return await session.request(method, url, **arguments)
+    finally:
+        session.detach()
+        if own is not None:
+            own.wind_down()
+
+
+async def _ws_connect(
+    url: Any,
+    connector: BaseConnector | None,
+    loop: asyncio.AbstractEventLoop | None,
+    ws_response_class: type[ClientWebSocketResponse],
+    arguments: dict[str, Any],
+) -> ClientWebSocketResponse:
+    own = TCPConnector(force_close=True, loop=loop) if connector is None else None
+    session = ClientSession(connector=connector or own, loop=loop, ws_response_class=ws_response_class)
+    try:
+        return await session.ws_connect(url, **arguments)
     finally:
         session.detach()
         if own is not None:

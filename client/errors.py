@@ -10,6 +10,7 @@
             ClientResponseError                 head, body: there is no usable response
                 ClientProtocolError             what came is not valid HTTP (also BadHttpMessage)
                     HeadTooLarge                a limit on the head was passed (also LineTooLong)
+                WSServerHandshakeError          the server did not agree to a WebSocket (also HttpProcessingError)
                 ResponseDisconnected            the peer went away before a response (also ServerDisconnectedError)
                 ClientPayloadError              the body is incomplete or undecodable (also ServerDisconnectedError)
                     BodyTooLarge                more than max_body_size
@@ -17,7 +18,7 @@
                 InvalidRedirect                 a redirect to nowhere (also ValueError)
                 TooManyRedirects
     HttpProcessingError                         code, message, headers; not a ClientError
-        WSServerHandshakeError, HttpProxyError, HttpMethodNotAllowed
+        HttpProxyError, HttpMethodNotAllowed
         BadHttpMessage
             HttpBadRequest, ContentEncodingError, TransferEncodingError, LineTooLong, InvalidHeader, BadStatusLine
     DisconnectedError                           not a ClientError
@@ -41,7 +42,7 @@ from keepwarm.pool.proxy_errors import HttpProcessingError as HttpProcessingErro
 from keepwarm.pool.proxy_errors import HttpProxyError as HttpProxyError
 
 if TYPE_CHECKING:
-    from keepwarm.pool.endpoint import Endpoint
+    from keepwarm.client.request_info import RequestInfo
 
     Headers = Mapping[str, str]
 
@@ -52,10 +53,6 @@ class ReadTimeoutError(ClientTimeoutError):
 
 class TotalTimeoutError(ClientTimeoutError):
     """The call, from the first line to the last byte of the body, took longer than `ClientTimeout.total` seconds."""
-
-
-class WSServerHandshakeError(HttpProcessingError):
-    """The server did not agree to speak WebSocket (SURFACE M-11, D-09)."""
 
 
 class HttpMethodNotAllowed(HttpProcessingError):
@@ -158,14 +155,66 @@ class ClientRequestError(ClientHttpProcessingError):
 
 
 class ClientResponseError(ClientHttpProcessingError):
-    """There is no usable response (SURFACE M-04)."""
+    """There is no usable response (SURFACE M-04).
+
+    Where an answer came, `status`, `message` (the reason phrase) and `headers` are its own; else they are 0, ``""`` and
+    None. `request_info` says what was asked, where that is known, and `history` holds the responses that redirected.
+    Responses do not survive pickling, so a copy that went through pickle has no history.
+    """
+
+    status: int = 0
+    message: str = ""
+    headers: "Headers | None" = None
+    request_info: "RequestInfo | None" = None
+    history: tuple[Any, ...] = ()
+
+    code: int  # the same as `status`, but 400 for a bad message, as its other base says
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "code":
+                return self.status
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        state = dict(self.__dict__)
+        if "history" in state:
+            state["history"] = ()
+        return rebuild_error, (type(self), self.args, state)
+
+
+class WSServerHandshakeError(ClientResponseError, HttpProcessingError):
+    """The server did not agree to speak WebSocket (SURFACE M-11, D-09).
+
+    `code`, which is `status` too, and `headers` are those of its answer, `message` says what is wrong with it, and
+    `body` is the first 64 KiB of what it said instead.
+    """
+
+    phase = "head"
+    code: int = 0
+    message: str
+    headers: "Headers | None"
+    body: bytes = b""
+
+    def __init__(
+        self,
+        *,
+        code: int = 0,
+        message: str = "",
+        headers: "Headers | None" = None,
+        body: bytes = b"",
+        **context: Any,
+    ) -> None:
+        HttpProcessingError.__init__(self, code=code, message=message, headers=headers, **context)
+        self.status = code
+        self.body = body
 
 
 class ClientProtocolError(ClientResponseError, BadHttpMessage):
     """What the peer sent is not valid HTTP. The connection was closed; nothing more is read from it."""
 
     phase: str | None = "head"
-
     def __init__(self, message: str, *, headers: "Headers | None" = None, **context: Any) -> None:
         HttpProcessingError.__init__(self, message=message, headers=headers, **context)
         self.args = (message,)
@@ -242,8 +291,8 @@ class InvalidRedirect(ClientResponseError, ValueError):
 class TooManyRedirects(ClientResponseError):
     """More than `max_redirects` redirects (SURFACE A-15).
 
-    `history` holds the responses that redirected, in order, and `urls` where each of them came from. Responses do not
-    survive pickling, so a copy that went through pickle has the `urls` only.
+    `history` holds the responses that redirected, in order, and `urls` where each of them came from. A copy that went
+    through pickle has the `urls` only.
     """
 
     phase = "head"
@@ -252,6 +301,3 @@ class TooManyRedirects(ClientResponseError):
         super().__init__(message, **context)
         self.history = tuple(history)
         self.urls = tuple(urls)
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return rebuild_error, (type(self), self.args, {**self.__dict__, "history": ()})

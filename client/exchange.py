@@ -7,8 +7,10 @@ from keepwarm.client.body import StreamReader
 from keepwarm.client.exchange_errors import timed_out
 from keepwarm.client.head import ResponseHead
 from keepwarm.client.request import ClientRequest
+from keepwarm.client.request_info import describe
 from keepwarm.client.upload import Upload
 from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.upgraded import Upgraded
 
 if TYPE_CHECKING:
     from keepwarm.client.h1_channel import H1Channel
@@ -22,7 +24,8 @@ class Exchange:
     """What the session waits on and the response reads from. Made by `H1Channel.send`.
 
     `head_waiter` is done when the head is there, or with the error that ended the exchange. A small body that came
-    with its head is in `body`; any other goes through `stream`; `codings` is what is to be undone. `channel` is None
+    with its head is in `body`; any other goes through `stream`; `codings` is what is to be undone. After an upgrade
+    the connection is `upgraded`, for whoever takes it over. `channel` is None
     from the moment the exchange is over, one way or the other: whoever holds an exchange cannot touch the connection's
     next one. `doubtful` is the channel that a coded body came over, kept to say so if the body proves bad.
     """
@@ -45,6 +48,7 @@ class Exchange:
         "reused",
         "stream",
         "trailers",
+        "upgraded",
         "upload",
     )
 
@@ -72,6 +76,7 @@ class Exchange:
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
         self.error: BaseException | None = None
         self.upload: Upload | None = None
+        self.upgraded: Upgraded | None = None
         self.is_truncated = False
         # Bytes that may still be thrown away; None while somebody wants the body.
         self.budget: int | None = None
@@ -101,6 +106,7 @@ class Exchange:
             if self.stream is not None:
                 self.stream.feed_eof()
             return
+        describe(error, self.request, self.head, ())
         if self.stream is not None:
             self.stream.set_exception(error)
         if not self.head_waiter.done():
@@ -125,9 +131,12 @@ class Exchange:
             waiter.cancel()
         if self.channel is not None:
             self.channel.abort_exchange(error)
+        elif self.upgraded is not None:
+            self.upgraded.close("error")
 
     def body_is_bad(self, error: Exception) -> None:
         """The body turned out undecodable: the connection serves nobody after this, even if it went back already."""
+        describe(error, self.request, self.head, ())
         channel, self.doubtful = self.doubtful, None
         if channel is not None and channel.owner is not None:
             channel.owner.retire(channel, "protocol")

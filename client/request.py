@@ -1,8 +1,9 @@
 """ClientRequest: one request, checked and encoded before anything is sent."""
 
 import asyncio
+import warnings
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from keepwarm.client.compressing import CompressedPayload, compress_payload
 from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
@@ -18,7 +19,6 @@ from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import printable
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
 ONE_WRITE: Final = 65536
@@ -55,6 +55,9 @@ class ClientRequest:
     Raises InvalidInput, InvalidURL (both ValueErrors) or TypeError for an argument that cannot be used; the text names
     it.
     """
+
+    #: Whether the request asks for another protocol, so that 101 answers it.
+    wants_upgrade: ClassVar[bool] = False
 
     __slots__ = (
         "_cookie",
@@ -106,7 +109,7 @@ class ClientRequest:
             headers=own,
             skip=options.skip | check_skip(skip_auto_headers) if skip_auto_headers else options.skip,
             cookies=_merged_cookies(own, cookies),
-            auth=check_auth(auth),
+            auth=check_auth(auth, level=5),
             version=options.version if version is None else check_version(version),
             chunked=chunked,
         )
@@ -297,8 +300,13 @@ def _merged_cookies(own: HeaderBlock, cookies: Any) -> str | None:
     return merge_cookie_headers(header, cookies if isinstance(cookies, str) else cookie_header(cookies or ()))
 
 
-def check_auth(auth: Any) -> BasicAuth | None:
-    """The argument `auth`: BasicAuth or None. Raises InvalidInput for anything else."""
+def check_auth(auth: Any, *, level: int = 3) -> BasicAuth | None:
+    """The argument `auth`: BasicAuth or None. A tuple of login and password gives a DeprecationWarning (B-09). Raises
+    InvalidInput for anything else. `level` is how far above the caller is whom the warning is for."""
+    if type(auth) is tuple and len(auth) == 2:
+        text = "auth as a tuple is deprecated: use BasicAuth(login, password)"
+        warnings.warn(text, DeprecationWarning, stacklevel=level)
+        return BasicAuth(*auth)
     if auth is not None and not isinstance(auth, BasicAuth):
         raise InvalidInput(f"auth must be a BasicAuth, got {type(auth).__name__}", argument="auth")
     return auth
@@ -321,8 +329,8 @@ def _check_boundary(payload: Payload | None, given: str | None) -> None:
         return
     if "boundary=" not in given.lower():
         raise InvalidInput(
-            f"headers: the Content-Type '{printable(given)}' has no boundary, so the form in data could not be read; "
-            "leave the header out, it is made from the form",
+            "headers: the Content-Type has no boundary, so the form in data could not be read; leave the header out, "
+            "it is made from the form",
             argument="headers",
         )
 

@@ -9,10 +9,11 @@ from typing import Any, Final, Self
 from multidict import CIMultiDictProxy
 
 from keepwarm.client.body import StreamReader, busy_error
-from keepwarm.client.charset import charset_of, codec_of, decode_text
+from keepwarm.client.charset import charset_of, codec_of, decode_text, guess_encoding
 from keepwarm.client.cookie_response import response_cookies
 from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
+from keepwarm.client.disposition_field import ContentDisposition, read_disposition
 from keepwarm.client.empty_body import EMPTY_PAYLOAD
 from keepwarm.client.errors import ClientResponseError, ContentTypeError
 from keepwarm.client.exchange import Exchange
@@ -20,12 +21,15 @@ from keepwarm.client.head import ResponseHead, decode_fields
 from keepwarm.client.held_stream import HeldStream
 from keepwarm.client.links import Links, parse_links
 from keepwarm.client.request import ClientRequest
+from keepwarm.client.request_info import RequestInfo, describe, request_info
 from keepwarm.client.unread import UnreadGuard
 from keepwarm.client.version import HttpVersion
 from keepwarm.pool.closing import Closing
 from keepwarm.pool.connection import Connection
+from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import printable
 from keepwarm.pool.pool import Pool
+from keepwarm.pool.upgraded import Upgraded
 
 _RELEASED: Final = Closing()
 
@@ -46,9 +50,11 @@ class ClientResponse:
         "_exchange",
         "_guard",
         "_pool",
+        "_refused",
         "_request",
         "head",
         "history",
+        "in_block",
         "status",
     )
 
@@ -65,6 +71,7 @@ class ClientResponse:
         self._cookies: SimpleCookie | None = None
         self.status: int = head.status
         self.history: tuple[ClientResponse, ...] = ()
+        # `in_block` and `_refused` are not set here: most responses never ask, and each would pay.
         if exchange.channel is not None:
             self._guard = UnreadGuard(exchange, f"{request.method} {request.target.url} [{head.status}]")
 
@@ -96,6 +103,16 @@ class ClientResponse:
         return self._request.target.url
 
     @property
+    def real_url(self) -> str:
+        """The same as `url`: nothing of it is left out but user name and password."""
+        return self._request.target.url
+
+    @property
+    def request_info(self) -> RequestInfo:
+        """What was asked, with the header fields as they were sent."""
+        return request_info(self._request)
+
+    @property
     def headers(self) -> CIMultiDictProxy[str]:
         """The header fields, read-only, looked up without regard to case (K-12)."""
         return self.head.headers
@@ -120,6 +137,35 @@ class ClientResponse:
     def charset(self) -> str | None:
         """The charset parameter of Content-Type as the peer wrote it, or None."""
         return charset_of(self.headers.get("Content-Type", ""))
+
+    @property
+    def content_length(self) -> int | None:
+        """The Content-Length that the peer named, in bytes as they were sent; None if it named none."""
+        value = self.headers.get("Content-Length", "").partition(",")[0].strip()
+        return int(value) if value.isascii() and value.isdigit() else None
+
+    @property
+    def content_disposition(self) -> ContentDisposition | None:
+        """The Content-Disposition field (RFC 6266), read; None if there is none that can be read."""
+        value = self.headers.get("Content-Disposition")
+        return None if value is None else read_disposition(value)
+
+    def get_encoding(self) -> str:
+        """The encoding of the text: the charset that the peer named, UTF-8 for JSON, else as it is detected.
+
+        Raises RuntimeError if it takes the body to tell, and the body was not read.
+        """
+        named = codec_of(self.charset)
+        if named is not None:
+            return named
+        kind = self.content_type
+        if kind == "application/json" or kind.endswith("+json"):
+            return "utf-8"
+        if self._body is None:
+            raise RuntimeError(
+                f"the peer named no charset for {self.url}: read the body before asking for its encoding"
+            )
+        return guess_encoding(self._body)
 
     @property
     def cookies(self) -> "SimpleCookie":
@@ -159,6 +205,16 @@ class ClientResponse:
         """The connection in use; None once the response has given it back (K-09)."""
         channel, pool = self._exchange.channel, self._pool
         return None if channel is None else Connection(pool, channel, is_view=True)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the answer came from: host, port, and whether TLS is spoken."""
+        return self._request.endpoint
+
+    @property
+    def upgraded(self) -> Upgraded | None:
+        """The connection, if the peer agreed (101) to the other protocol that was asked for."""
+        return self._exchange.upgraded
 
     @property
     def content(self) -> StreamReader:
@@ -277,12 +333,14 @@ class ClientResponse:
             return
         if wanted == "application/json" and kind.startswith("application/") and kind.endswith("+json"):
             return
-        raise ContentTypeError(
+        error = ContentTypeError(
             f"{self.method} {self.url} answered {self.status} with a body of the type '{printable(kind)}', and "
             f"content_type is '{printable(expected)}'; content_type=None takes any",
             endpoint=self._request.endpoint,
             reused=self._exchange.reused,
         )
+        describe(error, self._request, self.head, self.history)
+        raise error
 
     def release(self) -> Closing:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
@@ -303,21 +361,32 @@ class ClientResponse:
         self._exchange.abort()
 
     def raise_for_status(self) -> None:
-        """Raise ClientResponseError if the status is 400 or more."""
-        if self.status >= 400:
+        """Raise ClientResponseError if the status is 400 or more.
+
+        Inside ``async with`` the body can still be read, until the block ends; elsewhere the response is released.
+        """
+        if self.status < 400:
+            return
+        if getattr(self, "in_block", False):
+            self._refused = True
+        else:
             self.release()
-            raise ClientResponseError(
-                f"{self.method} {self.url} answered {self.status} {printable(self.reason)}",
-                endpoint=self._request.endpoint,
-                phase="head",
-                reused=self._exchange.reused,
-            )
+        error = ClientResponseError(
+            f"{self.method} {self.url} answered {self.status} {printable(self.reason)}",
+            endpoint=self._request.endpoint,
+            phase="head",
+            reused=self._exchange.reused,
+        )
+        describe(error, self._request, self.head, self.history)
+        raise error
 
     async def __aenter__(self) -> Self:
+        self.in_block = True
         return self
 
     async def __aexit__(self, exc_type: object, exc: object, tb: object) -> None:
-        if exc_type is None:
+        # An answer that was turned down is not broken: its connection is as good as any.
+        if exc_type is None or (getattr(self, "_refused", False) and isinstance(exc, ClientResponseError)):
             await self.release()
         else:
             self.close()

@@ -1,16 +1,19 @@
 """ClientSession: requests over a connector, with defaults of their own."""
 
 import asyncio
-import warnings
 from collections.abc import Callable, Iterable
 from json import dumps
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Never, TypeVar
 
+from multidict import CIMultiDictProxy
+
+from keepwarm.client.connector_holder import ConnectorHolder, check_connector
 from keepwarm.client.context import RequestContext
 from keepwarm.client.cookie_view import CookieView
 from keepwarm.client.cookies import CookieJar
 from keepwarm.client.decoding import accept_encoding
 from keepwarm.client.errors import TooManyRedirects
+from keepwarm.client.foreign import unknown_argument
 from keepwarm.client.h1_channel import H1Channel
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
@@ -20,36 +23,42 @@ from keepwarm.client.patterns import PatternKey, pattern_key
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import REDIRECTS, check_redirects, follow
 from keepwarm.client.request import ClientRequest, check_auth
+from keepwarm.client.request_info import describe
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.sending import send
+from keepwarm.client.strictness import Strictness, check_strictness, judge
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
-from keepwarm.client.url import CACHED_URL_LIMIT, TargetCache, join_url, parse_target
+from keepwarm.client.url import CACHED_URL_LIMIT, BaseUrl, TargetCache
 from keepwarm.client.version import HttpVersion, HttpVersion11, check_version
+from keepwarm.client.ws_calls import WebSocketCalls
+from keepwarm.client.ws_connect import UpgradeRequest
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.clock import NEVER
-from keepwarm.pool.closing import Closable, Closing
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.limits import check_count
 from keepwarm.pool.origin import creation_point
-from keepwarm.pool.tcp_connector import TCPConnector
+from keepwarm.ws.websocket import ClientWebSocketResponse
 
 _T = TypeVar("_T")
 _UNSET: Any = object()
 MOST_REDIRECTS: Final = 10
 
 
-class ClientSession(Closable):
+class ClientSession(WebSocketCalls, ConnectorHolder):
     """Makes requests (reference: ClientSession; rows B-01..B-22). All parameters are keyword-only.
 
     - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it.
     - `loop`: as for the connector; both given must agree.
-    - `cookies`: a mapping or pairs, sent to the origin of the first request; or a CookieJar to use.
+    - `cookies`: a mapping or pairs, sent to the origin of the first request. `cookie_jar`: the CookieJar to use, which
+      several sessions may share; `cookies` takes one as well.
     - `headers`: sent with each request. `skip_auto_headers`: names of generated headers to leave out.
     - `auth`: BasicAuth for each request. `version`: HTTP version, 1.1 by default.
-    - `request_class`, `response_class`: replacements, subclasses of ClientRequest and ClientResponse.
+    - `request_class`, `response_class`, `ws_response_class`: replacements, subclasses of ClientRequest, ClientResponse
+      and ClientWebSocketResponse.
     - `timeout`: a ClientTimeout, a number of seconds for `total`, or None for no limit; 300 s in total by default.
-    - `base_url`: what a URL that is not absolute is relative to.
-    - `json_serialize`: makes the text of ``json=``. `raise_for_status`: raise for every status of 400 and above.
+    - `base_url`: what a URL that is not absolute is relative to. A user name in it is for its origin only.
+    - `json_serialize`: makes the text of ``json=``. `raise_for_status`: raise for every status of 400 and
+      above; or a coroutine function that is called with each response, and may raise.
     - `auto_decompress`: decode gzip, deflate and what else is installed; on by default. `max_body_size`: the most
       bytes that a decoded body may have; None, the default, is no limit.
     - `retry_stale`: send a request once more, on a new connection, when a reused one turns out dead before a byte of
@@ -65,22 +74,27 @@ class ClientSession(Closable):
         connector: BaseConnector | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         cookies: Any = None,
+        cookie_jar: CookieJar | None = None,
         headers: Any = None,
         skip_auto_headers: Iterable[str] | None = None,
-        auth: BasicAuth | None = None,
+        auth: BasicAuth | tuple[str, str] | None = None,
         request_class: type[ClientRequest] = ClientRequest,
         response_class: type[ClientResponse] = ClientResponse,
+        ws_response_class: type[ClientWebSocketResponse] = ClientWebSocketResponse,
         version: Any = HttpVersion11,
         timeout: "ClientTimeout | float | None" = DEFAULT_TIMEOUT,
         base_url: Any = None,
         json_serialize: Callable[[Any], str | bytes] = dumps,
-        raise_for_status: bool = False,
+        raise_for_status: Strictness = False,
         auto_decompress: bool = True,
         max_body_size: int | None = None,
         retry_stale: bool = True,
         limits: HeadLimits = DEFAULT_LIMITS,
+        **unknown: Never,
     ) -> None:
-        self._connector: BaseConnector | None = None
+        if unknown:
+            name = next(iter(unknown))
+            raise unknown_argument("ClientSession", unknown) or TypeError(f"ClientSession has no argument '{name}'")
         if not isinstance(limits, HeadLimits):
             raise TypeError(f"limits must be a HeadLimits, got {limits!r}")
         skip = check_skip(skip_auto_headers)
@@ -88,13 +102,14 @@ class ClientSession(Closable):
         defaults = DefaultHeaders(headers, skip=skip, accept_encoding=accepted)
         self._timeout = coerce_timeout(timeout)
         self._retry_stale = bool(retry_stale)
-        self._raise_for_status = bool(raise_for_status)
-        self._base_url = None if base_url is None else parse_target(base_url).url
+        self._raise_for_status = check_strictness(raise_for_status)
+        self._base_url = None if base_url is None else BaseUrl(base_url)
         self._request_class = _check_class("request_class", request_class, ClientRequest)
         self._response_class = _check_class("response_class", response_class, ClientResponse)
-        self._jar = cookies if isinstance(cookies, CookieJar) else CookieJar(cookies)
+        self._ws_response_class = _check_class("ws_response_class", ws_response_class, ClientWebSocketResponse)
+        self._jar = _check_jar(cookie_jar, cookies)
         self._cookies = CookieView(self._jar)
-        connector = _check_connector(connector, loop)
+        connector = check_connector(connector, loop)
         connector.speak(H1Channel)
         self._options = RequestOptions(
             defaults=defaults,
@@ -117,21 +132,6 @@ class ClientSession(Closable):
         self._connector = connector
 
     @property
-    def closed(self) -> bool:
-        """True once the session, or its connector, is closed, or after `detach` (B-14)."""
-        return self._connector is None or self._connector.closed
-
-    @property
-    def connector(self) -> BaseConnector | None:
-        """The connector; None after `close` or `detach` (B-15)."""
-        return self._connector
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that the session is bound to; None before the first request."""
-        return None if self._connector is None else self._connector.loop
-
-    @property
     def cookies(self) -> CookieView:
         """The session's cookies as a SimpleCookie, to be edited in place (B-16)."""
         return self._cookies
@@ -147,6 +147,21 @@ class ClientSession(Closable):
         return self._options.version
 
     @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """What the session was given to send with each request, read-only."""
+        return self._options.defaults.given()
+
+    @property
+    def skip_auto_headers(self) -> frozenset[str]:
+        """The generated headers to leave out, in lower case."""
+        return self._options.skip
+
+    @property
+    def auth(self) -> BasicAuth | None:
+        """The login of requests that have none of their own."""
+        return self._options.auth
+
+    @property
     def timeout(self) -> ClientTimeout:
         """The time limits of each request that has none of its own."""
         return self._timeout
@@ -156,17 +171,19 @@ class ClientSession(Closable):
     def request(self, method: str, url: Any, **kwargs: Any) -> RequestContext:
         """Make a request (C-01): await it, or use ``async with``.
 
-        - `params`: mapping, pairs or str (sent as it is) for the query.
+        - `params`: mapping, pairs (a list of values repeats the name) or str (encoded already) for the query.
         - `data`: the body: mapping or pairs (a form), bytes, str, file, FormData, iterable of bytes. `json`: the body
           as JSON. `encoding`: for a str body.
         - `headers`: added to the session's, replacing those of the same name; `skip_auto_headers`: names of generated
-          headers to leave out; `cookies`: for this request; `auth`, `timeout`, `version`: as for the session.
+          headers to leave out; `cookies`: for this request, a str being the text of the header; `auth`, `timeout`,
+          `version`: as for the session.
         - `allow_redirects`: follow up to `max_redirects` (10) redirects; 0 and None follow none (A-15).
         - `compress`: True (deflate) or a coding: compress the body; False: it is compressed already. `chunked`: send
           it in chunks (of that size). `expect100`: wait for the peer's word before the body.
         - `read_until_eof`: whether an answer with neither length nor chunks has a body, which the end of the
           connection ends; False takes it to have none (C-23).
-        - `raise_for_status`: raise for a status of 400 and above; the session's setting by default.
+        - `raise_for_status`: raise for a status of 400 and above, or a coroutine function, as for the session; the
+          session's setting by default.
 
         Raises InvalidInput or TypeError, before any I/O, for an argument that cannot be used; ClientConnectionError
         and its kinds when there is no connection; ClientResponseError and its kinds when there is no usable answer;
@@ -216,7 +233,7 @@ class ClientSession(Closable):
         allow_redirects: bool = True,
         max_redirects: int | None = MOST_REDIRECTS,
         encoding: str = "utf-8",
-        raise_for_status: bool | None = None,
+        raise_for_status: Strictness | None = None,
         timeout: Any = _UNSET,
         read_until_eof: bool = True,
         **rare: Any,
@@ -225,7 +242,7 @@ class ClientSession(Closable):
         self._usable_connector()
         limit = self._timeout if timeout is _UNSET else coerce_timeout(timeout)
         most = check_redirects(max_redirects) if allow_redirects else 0
-        strict = self._raise_for_status if raise_for_status is None else bool(raise_for_status)
+        strict = self._raise_for_status if raise_for_status is None else check_strictness(raise_for_status)
         is_plain = read_until_eof and type(url) is str and not rare
         key = None
         if is_plain and (data is not None or json is not None):
@@ -252,7 +269,7 @@ class ClientSession(Closable):
         params: Any = None,
         skip_auto_headers: Iterable[str] | None = None,
         cookies: Any = None,
-        auth: BasicAuth | None = None,
+        auth: BasicAuth | tuple[str, str] | None = None,
         version: Any = None,
         compress: Any = None,
         chunked: Any = None,
@@ -260,24 +277,40 @@ class ClientSession(Closable):
         **common: Any,
     ) -> ClientRequest:
         """From the arguments of a call, which a class of the caller's own gets one and all (B-10)."""
-        return self._request_class(
-            method,
-            url if self._base_url is None else join_url(self._base_url, url),
-            params=params,
-            skip_auto_headers=skip_auto_headers,
-            cookies=cookies,
-            auth=auth,
-            version=version,
-            compress=compress,
-            chunked=chunked,
-            expect100=expect100,
-            loop=self.loop,
-            response_class=self._response_class,
-            options=self._options,
-            **common,
-        )
+        try:
+            return self._request_class(
+                method,
+                url if self._base_url is None else self._base_url.join(url),
+                params=params,
+                skip_auto_headers=skip_auto_headers,
+                cookies=cookies,
+                auth=auth,
+                version=version,
+                compress=compress,
+                chunked=chunked,
+                expect100=expect100,
+                loop=self.loop,
+                response_class=self._response_class,
+                options=self._options,
+                **common,
+            )
+        except TypeError as error:
+            foreign = unknown_argument("a request", common)
+            if foreign is None:
+                raise
+            raise foreign from error
 
-    async def _perform(self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: bool) -> ClientResponse:
+    async def _upgrade(
+        self, url: Any, headers: list[tuple[str, str]], timeout: Any, most: int, request: dict[str, Any]
+    ) -> ClientResponse:
+        limit = self._timeout if timeout is ... else coerce_timeout(timeout)
+        url = url if self._base_url is None else self._base_url.join(url)
+        upgrade = UpgradeRequest("GET", url, headers=headers, version=HttpVersion11, options=self._options, **request)
+        return await self._perform(upgrade, limit, most, False)
+
+    async def _perform(
+        self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: Strictness
+    ) -> ClientResponse:
         """Send, keep the cookies, follow redirects."""
         connector = self._usable_connector()
         pool = connector.pool()
@@ -310,7 +343,10 @@ class ClientSession(Closable):
         if history:
             response.history = tuple(history)
         if strict:
-            response.raise_for_status()
+            if strict is True:
+                response.raise_for_status()
+            else:
+                await judge(strict, response)
         return response
 
     async def _next_request(
@@ -332,63 +368,24 @@ class ClientSession(Closable):
                     endpoint=request.endpoint,
                 )
             following = request.redirected(redirect)
-        except BaseException:
+        except BaseException as error:
+            describe(error, request, response.head, history)
             response.close()
             raise
         await response.release()
         return following
 
-    def _usable_connector(self) -> BaseConnector:
-        connector = self._connector
-        if connector is None:
-            raise RuntimeError("Session is closed")
-        return connector
 
-    # The end
-
-    def close(self) -> Closing:
-        """Close the session and its connector (D-11). Idempotent.
-
-        The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
-        with nothing closed, from another loop or thread than the session's.
-        """
-        connector = self._connector
-        if connector is None:
-            return Closing()
-        closing = connector.close()
-        self._connector = None
-        return closing
-
-    def detach(self) -> None:
-        """Give the connector up without closing it: the session is closed, the connector stays usable (D-12)."""
-        self._connector = None
-
-    def __del__(self) -> None:
-        connector = getattr(self, "_connector", None)
-        if connector is None or connector.closed:
-            return
-        loop, text = connector.loop, f"Unclosed client session {self!r}"
-        connector.discard()
-        self._connector = None
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
-        context: dict[str, Any] = {"client_session": self, "message": "Unclosed client session"}
-        if self._source is not None:
-            context["source_traceback"] = self._source
-        if loop is not None and not loop.is_closed():
-            loop.call_exception_handler(context)
-
-    def __repr__(self) -> str:
-        return f"<ClientSession {'closed' if self.closed else 'open'}>"
-
-
-def _check_connector(connector: Any, loop: asyncio.AbstractEventLoop | None) -> BaseConnector:
-    if connector is None:
-        return TCPConnector(loop=loop)
-    if not isinstance(connector, BaseConnector):
-        raise TypeError(f"connector must be a BaseConnector, got {connector!r}")
-    if loop is not None and connector.loop is not None and connector.loop is not loop:
-        raise ValueError("loop and connector.loop differ: give one of them, or the same loop")
-    return connector
+def _check_jar(jar: CookieJar | None, cookies: Any) -> CookieJar:
+    if jar is None:
+        return cookies if isinstance(cookies, CookieJar) else CookieJar(cookies)
+    if not isinstance(jar, CookieJar):
+        raise TypeError(f"cookie_jar must be a keepwarm.CookieJar, got {type(jar).__name__}")
+    if isinstance(cookies, CookieJar):
+        raise ValueError("cookies and cookie_jar are both a CookieJar: give one")
+    if cookies is not None:
+        jar.add(cookies)
+    return jar
 
 
 def _check_class(name: str, given: Any, base: type[_T]) -> type[_T]:

@@ -16,7 +16,7 @@
 from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
-from keepwarm.client.api import delete, get, head, options, patch, post, put, request
+from keepwarm.client.api import delete, get, head, options, patch, post, put, request, ws_connect
 from keepwarm.client.body import FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
 from keepwarm.client.context import RequestContext
@@ -32,6 +32,8 @@ from keepwarm.client.session import ClientSession
 from keepwarm.client.timeout import ClientTimeout
 from keepwarm.client.upstr import upstr
 from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
+from keepwarm.client.ws_context import WSContext
+from keepwarm.client.ws_reconnect import Backoff
 from keepwarm.errors import (
     BadHttpMessage,
     BadStatusLine,
@@ -96,10 +98,15 @@ from keepwarm.pool.stats import EndpointStats, PoolStats
 from keepwarm.pool.tcp_connector import TCPConnector
 from keepwarm.pool.unix_connector import UnixConnector
 from keepwarm.pool.version import __version__
+from keepwarm.ws.deflate import DeflateOffer
+from keepwarm.ws.errors import WebSocketClosedError, WebSocketError
+from keepwarm.ws.messages import Message, MsgType
+from keepwarm.ws.websocket import ClientWebSocketResponse
 
 __all__ = [
     "Address",
     "Answer",
+    "Backoff",
     "BadHttpMessage",
     "BadStatusLine",
     "BaseConnector",
@@ -125,6 +132,7 @@ __all__ = [
     "ClientSession",
     "ClientTimeout",
     "ClientTimeoutError",
+    "ClientWebSocketResponse",
     "ConnectError",
     "ConnectTimeoutError",
     "Connection",
@@ -137,6 +145,7 @@ __all__ = [
     "DNSStats",
     "DataQueue",
     "DecodedBodyTooLarge",
+    "DeflateOffer",
     "DisconnectedError",
     "EmptyStreamReader",
     "Endpoint",
@@ -162,6 +171,8 @@ __all__ = [
     "InvalidURL",
     "LineLimitExceededParserError",
     "LineTooLong",
+    "Message",
+    "MsgType",
     "MultiDict",
     "MultiDictProxy",
     "MultipartWriter",
@@ -186,8 +197,11 @@ __all__ = [
     "TransferEncodingError",
     "UnixConnector",
     "WSClientDisconnectedError",
+    "WSContext",
     "WSServerHandshakeError",
     "WeakFingerprintWarning",
+    "WebSocketClosedError",
+    "WebSocketError",
     "__version__",
     "delete",
     "errors",
@@ -200,5 +214,6 @@ __all__ = [
     "protocol",
     "put",
     "request",
+    "ws_connect",
     "upstr",
 ]

@@ -22,6 +22,8 @@ from keepwarm.ws.protocol import MAX_BATCH, WSProtocol
 HIGH_WATER: Final = 262144
 # After the closing handshake the server closes the connection (RFC 6455 7.1.1). One that does not is not waited for.
 LINGER_SECONDS: Final = 1.0
+# When the peer breaks the protocol, messages that came before are still the reader's to answer, for this long.
+ANSWER_SECONDS: Final = 1.0
 # Only the last of several pings needs an answer (RFC 6455 5.5.3), so answers do not pile up. A peer that sends this
 # many and does not read the answer to one of them is not going to.
 MOST_UNANSWERED: Final = 10_000
@@ -103,9 +105,14 @@ class WSChannel:
         heartbeat = self._heartbeat
         if heartbeat is not None:
             self._heard(heartbeat)
-        if protocol.has_output:
+        if protocol.failed is not None:
+            if not self.is_over:
+                self._peer_failed(protocol.failed)
+        elif protocol.has_output:
             self._flush()
-        if protocol.finished and not self.is_over:
+            if protocol.close_received and not self.is_over:
+                self._peer_finished()
+        elif protocol.close_received and not self.is_over:
             self._peer_finished()
         if self._discards:
             self._discard()
@@ -123,8 +130,13 @@ class WSChannel:
         """The transport closes itself after this; what there is to say is said in `connection_lost`."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self.protocol.close_received:
+        protocol = self.protocol
+        if protocol.close_received:
             self.is_over = True  # the answer was still the caller's to give
+        elif protocol.failed is not None:
+            self.is_over = True
+            self.error = protocol.failed
+            self.close_code = protocol.failed.code
         elif not self.is_over:
             error = ClientConnectionError(
                 f"the WebSocket connection to {self._upgraded.channel.endpoint} was lost without a close frame"
@@ -183,6 +195,10 @@ class WSChannel:
         """The queue has been emptied: read on."""
         self._size = 0
         protocol = self.protocol
+        if protocol.failed is not None:
+            if not self.is_over:
+                self._peer_failed(protocol.failed)
+            return
         if protocol.has_more:
             self.data_received(b"")
             if self.queue:
@@ -307,14 +323,8 @@ class WSChannel:
     def _peer_finished(self) -> None:
         """The peer's last frame was read, or what it sent cannot be."""
         protocol = self.protocol
-        failed = protocol.failed
-        if failed is not None:
-            if not self.is_over:
-                self.is_over = True
-                self.error = failed
-                self.close_code = failed.code
-            self._wake()
-            self._upgraded.close("protocol", politely=True)
+        if protocol.failed is not None:
+            self._peer_failed(protocol.failed)
             return
         if self.close_code is None:
             self.close_code = protocol.close_code
@@ -327,6 +337,24 @@ class WSChannel:
         if clock is not None and not self._upgraded.is_lost:
             self._close_at = clock.now() + LINGER_SECONDS
             self._rearm()
+
+    def _peer_failed(self, error: WebSocketError) -> None:
+        """The peer broke the protocol. What came before that may still be answered, if somebody takes it soon."""
+        if len(self.queue) > 1 and self._close_at == NEVER and not self._discards:
+            clock = self._upgraded.clock
+            if clock is not None and not self._upgraded.is_lost:
+                self._pause()
+                self._close_at = clock.now() + ANSWER_SECONDS
+                self._rearm()
+                self._wake()
+                return
+        self.is_over = True
+        self.error = error
+        self.close_code = error.code
+        if self.protocol.has_output:
+            self._flush()
+        self._wake()
+        self._upgraded.close("protocol", politely=True)
 
     def _fail(self, error: ClientError) -> None:
         """The connection is gone, or useless."""
@@ -352,6 +380,10 @@ class WSChannel:
     def _close_overdue(self) -> None:
         if self.is_over:
             self._upgraded.close("drain", politely=True)
+            return
+        if self.protocol.failed is not None:
+            self._close_at = 0.0  # no second chance
+            self._peer_failed(self.protocol.failed)
             return
         endpoint = self._upgraded.channel.endpoint
         self.abort(

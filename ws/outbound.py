@@ -1,50 +1,57 @@
 """Outbound: the frames of our side (RFC 6455, 5 and 7). Compressing, framing and masking one is one act."""
 
+from typing import Final
+
 from keepwarm.ws.deflate import Deflater, DeflateSettings
 from keepwarm.ws.frames import BINARY, CLOSE, FIN, MAX_CONTROL, PING, PONG, RSV1, TEXT, build_frame
 from keepwarm.ws.masking import fastest_mask, next_key
 from keepwarm.ws.messages import CLOSE_OK, may_be_on_the_wire
 
+# A peer may wait for the answer to each of its pings, though the last one's would do (RFC 6455, 5.5.3). While it does
+# not read, no more answers than these are kept for it, the last ones.
+MOST_PONGS: Final = 32
+
 
 class Outbound:
-    """Builds frames, and holds the two that the protocol owes its peer by itself: a pong and a close frame."""
+    """Builds frames, and holds those that the protocol owes its peer by itself: pongs and a close frame."""
 
-    __slots__ = ("_close_due", "_deflater", "_mask", "_pong_due", "close_sent")
+    __slots__ = ("_close_due", "_deflater", "_mask", "_pongs_due", "close_sent")
 
     def __init__(self, deflate: DeflateSettings | None) -> None:
         self._deflater = None if deflate is None else Deflater(deflate)
         self._mask = fastest_mask()
-        self._pong_due: bytes | None = None
-        self._close_due = b""
+        self._pongs_due: list[bytes] = []
+        self._close_due: bytes | None = None  # its payload
         self.close_sent = False  # a close frame was built
 
     @property
     def has_output(self) -> bool:
         """Whether `take_output` has something to give."""
-        return self._pong_due is not None or bool(self._close_due)
+        return bool(self._pongs_due) or self._close_due is not None
 
     def take_output(self) -> bytes:
-        """What the protocol has to say itself: at most one pong and one close frame.
+        """What the protocol has to say itself: pongs, then a close frame.
 
-        It may be left here for as long as the transport cannot take it: a later ping replaces the earlier one.
+        It may be left here for as long as the transport cannot take it: no more than MOST_PONGS pongs are kept.
         """
-        output = b""
-        if self._pong_due is not None:
-            output = build_frame(FIN | PONG, self._pong_due, next_key(), self._mask)
-            self._pong_due = None
-        output += self._close_due
-        self._close_due = b""
-        return output
+        frames = [build_frame(FIN | PONG, payload, next_key(), self._mask) for payload in self._pongs_due]
+        self._pongs_due.clear()
+        if self._close_due is not None:
+            frames.append(self._build_close(self._close_due))
+        return b"".join(frames)
 
     def answer_ping(self, payload: bytes) -> None:
-        """A pong is due, in place of any earlier one. None follows a close frame."""
-        if not self.close_sent:
-            self._pong_due = payload
+        """A pong is due. None follows a close frame."""
+        if self.close_sent or self._close_due is not None:
+            return
+        self._pongs_due.append(payload)
+        if len(self._pongs_due) > MOST_PONGS:
+            del self._pongs_due[0]
 
     def answer_close(self, payload: bytes) -> None:
-        """A close frame is due, after the pong; unless there was one already."""
+        """A close frame is due, after the pongs; unless there was one already."""
         if not self.close_sent:
-            self._close_due = self._build_close(payload)
+            self._close_due = payload
 
     def text_frame(self, data: str) -> bytes:
         """A text message. Raises TypeError, and ValueError for text that UTF-8 cannot express."""
@@ -100,11 +107,12 @@ class Outbound:
             payload = code.to_bytes(2, "big") + reason
         else:
             raise ValueError(f"code: {code!r} may not be sent: use 1000, another of RFC 6455, 7.4.1, or 3000 to 4999")
-        self._pong_due = None
+        self._pongs_due.clear()
         return self._build_close(payload)
 
     def _build_close(self, payload: bytes) -> bytes:
         self.close_sent = True
+        self._close_due = None
         return build_frame(FIN | CLOSE, payload, next_key(), self._mask)
 
 
