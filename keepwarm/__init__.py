@@ -214,6 +214,6 @@ __all__ = [
     "protocol",
     "put",
     "request",
-    "ws_connect",
     "upstr",
+    "ws_connect",
 ]
