@@ -24,6 +24,9 @@ DEFAULT_LIMIT: Final = 65536
 EOF_MARKER: Final = b""
 
 MAX_LINE: Final = DEFAULT_LIMIT
+# After so many lines everybody else on the loop has a turn. How short they are is the peer's choice: those of a full
+# buffer could be half a million, and take as many microseconds.
+LINES: Final = 1024
 
 Callback = Callable[[], object]
 
@@ -48,6 +51,7 @@ class StreamReader(Pieces):
         "_exception",
         "_fed",
         "_high",
+        "_lines",
         "_loop",
         "_low",
         "_need",
@@ -81,6 +85,7 @@ class StreamReader(Pieces):
         self._waiter: asyncio.Future[None] | None = None
         self._need = 0
         self._until = b""
+        self._lines = 0  # since others had a turn
         self._eof_waiter: asyncio.Future[None] | None = None
         self._fed = 0
 
@@ -306,6 +311,10 @@ class StreamReader(Pieces):
     # -- inside --
 
     async def _read_until(self, method: str, separator: bytes) -> bytes:
+        self._lines += 1
+        if self._lines > LINES:
+            self._lines = 0
+            await asyncio.sleep(0)
         if self._waiter is not None or self._exception is not None:
             self._refuse(method)
         length = self._length_until(separator, MAX_LINE)

@@ -14,7 +14,7 @@ from keepwarm.client.decoding import WINDOW, Decoder, decode_small
 from keepwarm.client.decoding_error import ContentDecodingError
 from keepwarm.client.errors import ClientResponseError, TotalTimeoutError
 from tests.support.codings import ENCODERS, decode_all, zeros
-from tests.support.stream_reader import Valve
+from tests.support.stream_reader import Valve, whole
 
 pytestmark = pytest.mark.asyncio
 
@@ -234,6 +234,17 @@ async def test_the_loop_goes_on_while_lines_are_read() -> None:
     stream = arrived(gzip.compress(data, 1), "gzip")
     assert await turns_during(every(stream)) >= 6
     assert stream.total_bytes == len(data)
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("how", ["lines", "readline", "readuntil"])
+async def test_the_loop_goes_on_while_short_lines_are_read(how: str, coding: str) -> None:
+    """One body has as many lines as bytes, and all are at hand: others have a turn after each 1024 of them."""
+    data = b"\n" * 20_000
+    stream = arrived(gzip.compress(data), "gzip") if coding else whole(data)
+    read = {"lines": lambda: anext(aiter(stream), b""), "readline": stream.readline, "readuntil": stream.readuntil}[how]
+    assert 18 <= await turns_during(until_empty(read)) <= 20
+    assert await turns_during(every(whole(b"\n" * 1000))) == 0
 
 
 @pytest.mark.fault("F47")
