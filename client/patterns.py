@@ -1,8 +1,11 @@
-"""pattern_key: what calls have in common that differ in the body alone."""
+"""Patterns: the requests of a session whose like differ in the body alone."""
 
 from typing import Any
 
-from keepwarm.client.source import Payload
+from keepwarm.client.file_payload import OCTET_STREAM
+from keepwarm.client.memo import Memo
+from keepwarm.client.request import ClientRequest
+from keepwarm.client.source import BytesPayload, Payload
 
 PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
@@ -23,3 +26,43 @@ def pattern_key(method: object, url: str, headers: Any, payload: Payload) -> Pat
         if type(name) is not str or type(value) is not str:
             return None
     return method, url, payload.content_type, items
+
+
+class Patterns:
+    """Requests that were checked and encoded once, by what they have in common; ready for another body.
+
+    Beside them, by URL alone, one pattern for POSTs of bytes: most programs send one shape to one place.
+    """
+
+    __slots__ = ("_by_key", "_posts")
+
+    def __init__(self) -> None:
+        self._by_key: Memo[PatternKey, ClientRequest] = Memo()
+        self._posts: Memo[str, tuple[tuple[tuple[str, str], ...], ClientRequest]] = Memo()
+
+    def get(self, key: PatternKey) -> ClientRequest | None:
+        """The pattern of the requests with this key."""
+        return self._by_key.get(key)
+
+    def put(self, key: PatternKey, request: ClientRequest) -> None:
+        """Remember what others like this request can be made from, if they can."""
+        pattern = request.pattern()
+        if pattern is None:
+            return
+        self._by_key.put(key, pattern)
+        method, url, content_type, items = key
+        if method == "POST" and content_type == OCTET_STREAM:
+            self._posts.put(url, (items, pattern))
+
+    def post(self, url: str, data: bytes, headers: Any) -> ClientRequest | None:
+        """A POST of bytes with nothing of its own but headers; None where the long way has to tell."""
+        known = self._posts.get(url)
+        if known is None or not data:
+            return None
+        items, pattern = known
+        if headers:
+            if type(headers) is not dict or tuple(headers.items()) != items:
+                return None
+        elif items:
+            return None
+        return pattern.with_body(BytesPayload(data, OCTET_STREAM))

@@ -19,7 +19,7 @@ from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
 from keepwarm.client.memo import Memo
 from keepwarm.client.options import RequestOptions
-from keepwarm.client.patterns import PatternKey, pattern_key
+from keepwarm.client.patterns import Patterns, pattern_key
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import REDIRECTS, check_redirects, follow
 from keepwarm.client.request import ClientRequest, check_auth
@@ -127,7 +127,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
         # Requests whose like differ in the body alone.
-        self._patterns: Memo[PatternKey, ClientRequest] = Memo()
+        self._patterns = Patterns()
         self._source = creation_point(loop)
         self._connector = connector
 
@@ -198,9 +198,13 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
             return RequestContext(self._request("GET", url, allow_redirects=allow_redirects, **kwargs))
         return RequestContext(self._perform(request, self._timeout, MOST_REDIRECTS, self._raise_for_status))
 
-    def post(self, url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
+    def post(self, url: Any, *, data: Any = None, headers: Any = None, **kwargs: Any) -> RequestContext:
         """POST (C-25)."""
-        return RequestContext(self._request("POST", url, data=data, **kwargs))
+        if type(data) is bytes and type(url) is str and not kwargs:
+            request = self._patterns.post(url, data, headers)
+            if request is not None:
+                return RequestContext(self._perform(request, self._timeout, MOST_REDIRECTS, self._raise_for_status))
+        return RequestContext(self._request("POST", url, data=data, headers=headers, **kwargs))
 
     def put(self, url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
         """PUT (C-26)."""
@@ -255,8 +259,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         request = self._make_request(method, url, headers=headers, read_until_eof=read_until_eof, **body, **rare)
         if is_plain and self._request_class is ClientRequest and len(url) <= CACHED_URL_LIMIT:
             if key is not None:
-                if (pattern := request.pattern()) is not None:
-                    self._patterns.put(key, pattern)
+                self._patterns.put(key, request)
             elif request.payload is None and not headers and request.method == "GET":
                 self._plain_gets.put(url, request)
         return await self._perform(request, limit, most, strict)

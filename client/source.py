@@ -107,7 +107,11 @@ class BytesPayload(Payload):
     __slots__ = ()
 
     def __init__(self, body: Bytes, content_type: str | None) -> None:
-        super().__init__(body, len(body), content_type)
+        # Not by super(): it would take as long again, and this is on the way of every POST.
+        self.body = body
+        self.length = len(body)
+        self.content_type = content_type
+        self.started = False
 
     def open(self) -> AsyncIterator[Bytes]:
         self.started = True
