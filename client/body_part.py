@@ -11,7 +11,6 @@ from keepwarm.client.headers import encode_field
 from keepwarm.client.pairs import iter_pairs
 from keepwarm.client.source import Payload
 from keepwarm.client.transfer_encoding import check_coding, transfer_encode
-from keepwarm.pool.errors import printable
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -93,10 +92,7 @@ class BodyPartWriter:
         length = self._single("Content-Length")
         if length is not None:
             if not _LENGTH.fullmatch(length):
-                raise InvalidInput(
-                    f"headers: Content-Length of a part must be a number of bytes, got '{printable(length)}'",
-                    argument="headers",
-                )
+                raise InvalidInput("headers: Content-Length of a part must be a number of bytes", argument="headers")
             payload.declare(int(length))
         return payload
 

@@ -57,8 +57,8 @@ def compress_payload(payload: Payload | None, compress: object = None, preset: S
         return Compression(payload, b"")
     if len(named) != 1 or named[0] not in _PRESET:
         raise InvalidInput(
-            f"headers: a body cannot be compressed with Content-Encoding '{printable(', '.join(preset))}', only with "
-            "gzip or deflate; if data is compressed already, give compress=False",
+            "headers: a body cannot be compressed with this Content-Encoding, only with gzip or deflate; if data is "
+            "compressed already, give compress=False",
             argument="headers",
         )
     return Compression(CompressedPayload(payload, _PRESET[named[0]]), b"")

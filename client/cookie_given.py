@@ -11,7 +11,7 @@ from keepwarm.client.cookie_morsel import CookieMorsel
 from keepwarm.client.cookie_parse import CONTROL, parse_max_age
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.pairs import iter_pairs, text_pairs
-from keepwarm.client.text import TOKEN
+from keepwarm.client.text import TOKEN, bad_character
 from keepwarm.pool.endpoint import normalise_host
 from keepwarm.pool.errors import InvalidURL, printable
 
@@ -67,7 +67,7 @@ def check_name(name: object) -> str:
         raise TypeError(f"cookies: names must be str, got {type(name).__name__}")
     if not TOKEN.fullmatch(name):
         raise InvalidInput(
-            f"cookies: the name '{printable(name)}' is not a token (RFC 9110, 5.6.2: letters, digits and "
+            f"cookies: a name has {bad_character(name)}; it must be a token (RFC 9110, 5.6.2: letters, digits and "
             "!#$%&'*+-.^_`|~)",
             argument="cookies",
         )

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
+from multidict import CIMultiDict, CIMultiDictProxy
+
 from keepwarm.client.errors import InvalidInput
 from keepwarm.client.pairs import iter_pairs
-from keepwarm.client.text import TOKEN
+from keepwarm.client.text import TOKEN, bad_character
 from keepwarm.pool.errors import printable
 from keepwarm.pool.version import __version__
 
@@ -36,8 +38,8 @@ def _checked(name: object, value: object) -> tuple[str, str]:
         raise TypeError(f"headers: a name must be str or bytes, got {type(name).__name__}")
     if not TOKEN.fullmatch(name):
         raise InvalidInput(
-            f"headers: the name '{printable(name)}' is not a token (RFC 9110, 5.6.2: letters, digits and "
-            "!#$%&'*+-.^_`|~)",
+            f"headers: a name has {bad_character(name)}; it must be a token (RFC 9110, 5.6.2: letters, digits and "
+            "!#$%&'*+-.^_`|~), and the value goes apart from it",
             argument="headers",
         )
     if isinstance(value, bytes):
@@ -58,9 +60,8 @@ def _to_bytes(name: str, value: str) -> bytes:
     try:
         return f"{name}: {value}\r\n".encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidInput(
-            f"headers: the value of {printable(name)} cannot be written as UTF-8", argument="headers"
-        ) from None
+        pass  # it holds the value, which may be a secret: it must not become the context of ours
+    raise InvalidInput(f"headers: the value of {printable(name)} cannot be written as UTF-8", argument="headers")
 
 
 def encode_field(name: str | bytes, value: str | bytes) -> bytes:
@@ -141,8 +142,7 @@ def _check_host(block: HeaderBlock) -> None:
         raise InvalidInput("headers: Host must be given once (RFC 9112, 3.2)", argument="headers")
     if not _HOST.fullmatch(hosts[0]):
         raise InvalidInput(
-            f"headers: Host '{printable(hosts[0])}' is not a host with an optional port (RFC 9110, 7.2)",
-            argument="headers",
+            "headers: the value of Host is not a host with an optional port (RFC 9110, 7.2)", argument="headers"
         )
 
 
@@ -211,6 +211,15 @@ class DefaultHeaders:
     def get(self, name: str) -> str | None:
         """The first default value of a name, given in lower case, or None."""
         return self.block.get(name)
+
+    def given(self) -> CIMultiDictProxy[str]:
+        """What the session was given, without the automatic ones."""
+        fields = [
+            (line.partition(b":")[0].decode("ascii"), value)
+            for key, value, line in self.block.fields
+            if key not in self.auto
+        ]
+        return CIMultiDictProxy(CIMultiDict(fields))
 
     def merge(self, own: HeaderBlock = EMPTY_BLOCK, skip: frozenset[str] = NO_NAMES) -> bytes:
         """The field lines of a request: the defaults it does not replace, then its own (SURFACE C-12).

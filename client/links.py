@@ -15,7 +15,7 @@ Links = MultiDictProxy[MultiDictProxy[str]]
 
 def parse_links(values: Iterable[str], base: str) -> Links:
     """The links by relation (or by URL, where there is none): each has its parameters and `url`, made absolute with
-    `base`. What is not a link ends the reading of its field."""
+    `base`. What is not a link ends the reading of its field; a link whose URL cannot be read is left out."""
     links: MultiDict[MultiDictProxy[str]] = MultiDict()
     for value in values:
         at = 0
@@ -24,7 +24,10 @@ def parse_links(values: Iterable[str], base: str) -> Links:
             link: MultiDict[str] = MultiDict()
             for name, quoted, bare in _PARAM.findall(found[2]):
                 link.add(name.lower(), quoted or bare)
-            url = urljoin(base, found[1])
+            try:
+                url = urljoin(base, found[1])
+            except ValueError:
+                continue  # brackets that hold no address, for one: a link to nowhere
             link["url"] = url
             links.add(link.get("rel", url), MultiDictProxy(link))
     return MultiDictProxy(links)

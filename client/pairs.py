@@ -23,6 +23,17 @@ def iter_pairs(value: object, argument: str) -> list[tuple[object, object]]:
     return pairs
 
 
+def repeated(value: object, argument: str) -> list[tuple[object, object]]:
+    """The pairs of `value`, where a list or a tuple of values repeats the name. Raises as :func:`iter_pairs`."""
+    pairs: list[tuple[object, object]] = []
+    for name, item in iter_pairs(value, argument):
+        if isinstance(item, (list, tuple)):
+            pairs += [(name, each) for each in item]
+        else:
+            pairs.append((name, item))
+    return pairs
+
+
 def text_pairs(value: object, argument: str) -> list[tuple[str, str]]:
     """The pairs of `value` with names and values as text.
 

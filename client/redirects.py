@@ -1,11 +1,11 @@
 """Redirects: from a request and its answer to the next request, or to none. Pure (SURFACE A-15 to A-17, C-33, C-34)."""
 
 from typing import Final, NamedTuple
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from keepwarm.client.errors import InvalidInput, InvalidRedirect
 from keepwarm.client.head import ResponseHead
-from keepwarm.client.url import Target, parse_target, shown_url
+from keepwarm.client.url import Target, joined_url, parse_target, shown_url
 from keepwarm.pool.errors import InvalidURL, printable
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -70,21 +70,25 @@ def follow(method: str, target: Target, head: ResponseHead) -> Redirect | None:
 
 
 def _next_target(method: str, target: Target, location: str) -> Target:
+    joined = joined_url(target.url, location.strip())
+    if joined is None:
+        raise _unusable(method, target, location, "it cannot be read as a URL")
+    url, fragment = urldefrag(joined)
     try:
-        joined = urljoin(target.url, location.strip())
-        url, fragment = urldefrag(joined)
         fragment = fragment or urldefrag(target.url).fragment
         scheme = urlsplit(url).scheme.lower()
         if scheme not in _SCHEMES:
             raise InvalidURL(f"the scheme must be http or https, got '{printable(scheme)}'")
         return parse_target(f"{url}#{fragment}" if fragment else url)
-    except ValueError as exc:
-        # The text of urllib's errors may hold a user name and password.
-        reason = exc if isinstance(exc, InvalidURL) else "it cannot be read as a URL"
-        raise InvalidRedirect(
-            f"{method} {target.url} was redirected to '{shown_url(location)}', which cannot be followed: {reason}",
-            endpoint=target.endpoint,
-        ) from None
+    except InvalidURL as exc:
+        raise _unusable(method, target, location, str(exc)) from None
+
+
+def _unusable(method: str, target: Target, location: str, reason: str) -> InvalidRedirect:
+    return InvalidRedirect(
+        f"{method} {target.url} was redirected to '{shown_url(location)}', which cannot be followed: {reason}",
+        endpoint=target.endpoint,
+    )
 
 
 def check_redirects(most: object) -> int:

@@ -8,12 +8,12 @@ the host that the caller sees.
 import re
 import unicodedata
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import yarl
 
 from keepwarm.client.memo import Memo
-from keepwarm.client.pairs import text_pairs
+from keepwarm.client.pairs import repeated, text_pairs
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import DEFAULT_PORTS, Endpoint, make_endpoint
 from keepwarm.pool.errors import InvalidURL, printable
@@ -29,6 +29,9 @@ _FORBIDDEN_IN_HOST: Final = frozenset(' /?#@:%\\[]<>^|"`')
 # Control characters, surrogates, blanks and line ends.
 _NO_LETTERS: Final = frozenset({"Cc", "Cs", "Zs", "Zl", "Zp"})
 _VISIBLE: Final = re.compile(r"[!-~]+")
+# All that is visible, but for what would begin a fragment.
+_LEGAL_QUERY: Final = re.compile(r"[!\"$-~]*")
+_VISIBLE_IN_QUERY: Final = "".join(map(chr, range(0x21, 0x7F))).replace("#", "")
 # What stands before a host is a user name and password, and in a broken URL anything that comes before an '@', also
 # one that is written in another way.
 _USERINFO: Final = re.compile("//[^/?#]*@")
@@ -67,7 +70,8 @@ def parse_target(url: str | yarl.URL, params: object = None) -> Target:
     """The target of `url` with `params` appended to its query (SURFACE C-03 to C-06).
 
     `params` is a mapping (a multidict gives each value of a name), an iterable of pairs, or a str, which is used as
-    it is and so must be encoded already. Names are str, values str, int or float.
+    it is and so must be encoded already; blanks and characters that are no ASCII are encoded, and so is '#'. Names are
+    str, values str, int, float, or a list or tuple of them, which repeats the name.
 
     Schemes are http, https, ws and wss. A blank, a non-ASCII character or a backslash in path, query or fragment is
     percent-encoded; in the host nothing is repaired. Raises InvalidURL, a ValueError that says which part is wrong,
@@ -75,11 +79,9 @@ def parse_target(url: str | yarl.URL, params: object = None) -> Target:
     """
     text = _text(url)
     scheme, port = _check_text(text)
-    try:
-        # A yarl.URL is quoted already, or was built as if it were; it is not quoted twice.
-        parsed = yarl.URL(text, encoded=not isinstance(url, str))
-    except ValueError as exc:
-        raise InvalidURL(f"url '{shown_url(text)}': {shown_url(str(exc))}") from None
+    parsed, reason = _parsed(text, is_quoted=not isinstance(url, str))
+    if parsed is None:
+        raise InvalidURL(f"url '{shown_url(text)}': {reason}")
     try:
         endpoint = make_endpoint(_ascii_host(parsed), port, _SECURE[scheme])
         auth = _auth(parsed)
@@ -95,6 +97,16 @@ def parse_target(url: str | yarl.URL, params: object = None) -> Target:
     return Target(endpoint, target.encode("ascii"), host.encode("ascii"), final, auth)
 
 
+def _parsed(text: str, *, is_quoted: bool) -> tuple[yarl.URL | None, str]:
+    """The URL, or why it is none. The parser's own error may hold a password, so nothing is raised from here that
+    would keep it as its context."""
+    try:
+        # A yarl.URL is quoted already, or was built as if it were; it is not quoted twice.
+        return yarl.URL(text, encoded=is_quoted), ""
+    except ValueError as exc:
+        return None, shown_url(str(exc))
+
+
 def _text(url: object) -> str:
     if isinstance(url, str):
         return str.__str__(url)
@@ -102,8 +114,9 @@ def _text(url: object) -> str:
         raise TypeError(f"url must be a str or a yarl.URL, got {type(url).__name__}")
     try:
         return str(url)
-    except ValueError as exc:
-        raise InvalidURL(f"url cannot be put into text: {exc}") from None
+    except ValueError:
+        pass  # its text may have the password in it
+    raise InvalidURL("url cannot be put into text: its parts make no URL")
 
 
 def _check_text(text: str) -> tuple[str, int | None]:
@@ -186,23 +199,26 @@ def _auth(parsed: yarl.URL) -> BasicAuth | None:
 def _with_params(path_query: str, params: object) -> str:
     if params is None:
         return path_query
-    if isinstance(params, str):
-        query = str.__str__(params)
-        if query and (not _VISIBLE.fullmatch(query) or "#" in query):
-            raise InvalidURL(
-                f"params '{printable(query)}': a str is sent as it is, so it must be percent-encoded already"
-            )
-    else:
-        query = encode_params(params)
+    query = _legal_query(params) if isinstance(params, str) else encode_params(params)
     if not query:
         return path_query
     path, mark, present = path_query.partition("?")
     return f"{path}?{present}&{query}" if mark and present else f"{path}?{query}"
 
 
+def _legal_query(query: str) -> str:
+    """A query that is encoded already, with what cannot stand in a request line encoded too (SURFACE C-06)."""
+    query = str.__str__(query)
+    found = _CONTROL.search(query)
+    if found:
+        # The query itself is not shown: keys of an API stand there.
+        raise InvalidURL(f"params: character {found[0]!r} at position {found.start()} is not text")
+    return query if _LEGAL_QUERY.fullmatch(query) else quote(query, safe=_VISIBLE_IN_QUERY)
+
+
 def encode_params(params: object) -> str:
     """A mapping or an iterable of pairs as a query string. Raises TypeError and InvalidURL, which name `params`."""
-    pairs = text_pairs(params, "params")
+    pairs = text_pairs(repeated(params, "params"), "params")
     if not pairs:
         return ""
     if any(_SURROGATE.search(part) for pair in pairs for part in pair):
@@ -229,10 +245,49 @@ def join_url(base: str, url: object) -> str:
     if not isinstance(url, (str, yarl.URL)):
         raise InvalidURL(f"the URL must be a str or a yarl.URL, got {type(url).__name__}")
     text = str(url)
+    joined = joined_url(base, text)
+    if joined is None:
+        raise InvalidURL(f"url '{shown_url(text)}' cannot be read as a URL")
+    return joined
+
+
+def joined_url(base: str, text: str) -> str | None:
+    """As :func:`join_url`, but None for what cannot be read: the parser's error may hold a password."""
     try:
         return urljoin(base, text)
     except ValueError:
-        raise InvalidURL(f"url '{shown_url(text)}' cannot be read as a URL") from None
+        return None
+
+
+class BaseUrl:
+    """What URLs that are not absolute are relative to: the `base_url` of a session.
+
+    A user name and password in it are for all URLs of its origin that have none of their own, and for no other.
+    Raises as :func:`parse_target` does.
+    """
+
+    __slots__ = ("_endpoint", "_login", "_text")
+
+    def __init__(self, url: object) -> None:
+        target = parse_target(url)  # type: ignore[arg-type]  # whatever it is
+        auth = target.auth
+        self._text = target.url
+        self._endpoint = target.endpoint
+        self._login = "" if auth is None else f"{quote(auth.login, safe='')}:{quote(auth.password, safe='')}@"
+
+    def join(self, url: object) -> str:
+        """`url` relative to the base. Raises InvalidURL for what cannot be read."""
+        joined = join_url(self._text, url)
+        if not self._login:
+            return joined
+        target = parse_target(joined)
+        if target.auth is not None or target.endpoint != self._endpoint:
+            return joined
+        scheme, _, rest = joined.partition("//")
+        return f"{scheme}//{self._login}{rest}"
+
+    def __repr__(self) -> str:
+        return f"<BaseUrl {self._text!r}>"
 
 
 class TargetCache(Memo[str, Target]):

@@ -18,5 +18,8 @@ def encode_form(data: object, encoding: str = "utf-8") -> bytes:
     pairs = text_pairs(data, "data")
     try:
         return urlencode(pairs, encoding=encoding).encode("ascii")
-    except (LookupError, UnicodeError) as exc:
-        raise not_encodable(encoding, "data", exc) from None
+    except LookupError:
+        is_known = False
+    except UnicodeError:
+        is_known = True
+    raise not_encodable(encoding, "data", is_known=is_known)

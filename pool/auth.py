@@ -45,13 +45,14 @@ class BasicAuth(_Credentials):
         except LookupError:
             raise InvalidInput(f"encoding of BasicAuth is unknown: {self.encoding!r}", argument="encoding") from None
         except UnicodeError:
-            # The original names the offending text, which may be part of the password.
-            raise InvalidInput(
-                f"login or password of BasicAuth cannot be written in {self.encoding!r}; "
-                "pass encoding='utf-8' if the server expects that",
-                argument="encoding",
-            ) from None
-        return "Basic " + base64.b64encode(token).decode("ascii")
+            pass  # it holds the password: ours, raised below, does not have it as its context
+        else:
+            return "Basic " + base64.b64encode(token).decode("ascii")
+        raise InvalidInput(
+            f"login or password of BasicAuth cannot be written in {self.encoding!r}; "
+            "pass encoding='utf-8' if the server expects that",
+            argument="encoding",
+        )
 
     @classmethod
     def decode(cls, header: str, encoding: str = "latin1") -> "BasicAuth":
@@ -66,7 +67,9 @@ class BasicAuth(_Credentials):
         except LookupError:
             raise InvalidInput(f"encoding is unknown: {encoding!r}", argument="encoding") from None
         except (UnicodeError, binascii.Error):
-            raise InvalidInput(f"header does not hold base64 of text in {encoding!r}", argument="header") from None
+            text = None
+        if text is None:
+            raise InvalidInput(f"header does not hold base64 of text in {encoding!r}", argument="header")
         login, colon, password = text.partition(":")
         if not colon:
             raise InvalidInput("header has no colon between login and password", argument="header")

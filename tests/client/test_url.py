@@ -131,7 +131,7 @@ def test_no_params(params: object) -> None:
 
 
 @pytest.mark.fault("O03")
-@pytest.mark.parametrize("params", ["a b", "a\r\nX: y", "a\x00", "a\tb", "\u00fc", "a#b", "\x7f", "\udcff"])
+@pytest.mark.parametrize("params", ["a\r\nX: y", "a\x00", "a\tb", "\x7f", "\udcff"])
 def test_params_as_text_must_be_encoded(params: str) -> None:
     """A str with anything that would break the request line is refused."""
     with pytest.raises(InvalidURL, match="params"):
@@ -139,7 +139,7 @@ def test_params_as_text_must_be_encoded(params: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [5, b"a=b", [("a", None)], {"a": True}, {"a": b"x"}, {"a": [1]}, {1: "a"}, ["ab"], {"a"}]
+    "params", [5, b"a=b", [("a", None)], {"a": True}, {"a": b"x"}, {"a": [[1]]}, {"a": {"b": 1}}, {1: "a"}, ["ab"], {"a"}]
 )
 def test_params_of_wrong_types(params: object) -> None:
     with pytest.raises(TypeError, match="params"):

@@ -24,8 +24,12 @@ PARAMETERS = inspect.signature(ClientSession).parameters
 
 
 def test_b_01_everything_is_keyword_only() -> None:
-    """A positional argument is a TypeError."""
-    assert {parameter.kind for parameter in PARAMETERS.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    """A positional argument is a TypeError, and so is a name that there is not."""
+    kinds = {name: parameter.kind for name, parameter in PARAMETERS.items()}
+    assert kinds.pop("unknown") is inspect.Parameter.VAR_KEYWORD
+    assert set(kinds.values()) == {inspect.Parameter.KEYWORD_ONLY}
+    with pytest.raises(TypeError, match="no argument 'cokies'"):
+        ClientSession(cokies={})  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         ClientSession(TCPConnector())  # type: ignore[misc]
 

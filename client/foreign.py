@@ -1,0 +1,50 @@
+"""unknown_argument: what to use here instead of options that other clients have."""
+
+from collections.abc import Iterable
+from typing import Final
+
+_TLS: Final = "TLS is the connector's: ClientSession(connector=TCPConnector(ssl_context=..., verify_ssl=...))"
+_PIN: Final = "certificates are pinned by the connector: ClientSession(connector=TCPConnector(fingerprint=...))"
+_PROXY: Final = "a proxy is a connector: ClientSession(connector=ProxyConnector(...))"
+_HEAD: Final = "how large the head of an answer may be is an option of the session: limits=HeadLimits(...)"
+_TRACE: Final = "there is no tracing; connector.stats() has the numbers of the pool"
+_BUFFER: Final = "the buffer of a body is not adjustable; a body that is not read stops its sender"
+
+_HINTS: Final = {
+    "ssl": _TLS,
+    "ssl_context": _TLS,
+    "verify_ssl": _TLS,
+    "fingerprint": _PIN,
+    "server_hostname": "the name in the certificate is the host of the URL; a Resolver can send that name anywhere",
+    "ssl_shutdown_timeout": "a TLS goodbye has a quarter of a second; it needs no option",
+    "proxy": _PROXY,
+    "proxy_auth": _PROXY,
+    "proxy_headers": _PROXY,
+    "trust_env": f"proxies and logins of the environment are not read; {_PROXY}",
+    "read_bufsize": _BUFFER,
+    "max_line_size": _HEAD,
+    "max_field_size": _HEAD,
+    "max_headers": _HEAD,
+    "requote_redirect_url": "what is not legal in a Location is percent-encoded, the rest stays; it needs no option",
+    "trace_configs": _TRACE,
+    "trace_request_ctx": _TRACE,
+    "upload_tracker": _TRACE,
+    "middlewares": "there are no middlewares; a request_class and a response_class can do their work",
+    "connector_owner": "detach() gives the connector up without closing it",
+    "read_timeout": "use timeout=ClientTimeout(total=...) or timeout=ClientTimeout(read=...)",
+    "conn_timeout": "use ClientSession(connector=TCPConnector(conn_timeout=...))",
+    "json_serialize": "it is an option of the session",
+    "json_serialize_bytes": "json_serialize may return bytes",
+    "auto_decompress": "it is an option of the session",
+    "max_body_size": "it is an option of the session",
+    "fallback_charset_resolver": "text() and json() take an encoding; without one it is detected",
+}
+
+
+def unknown_argument(function: str, names: Iterable[str]) -> TypeError | None:
+    """The error for an argument that `function` has not but other clients have: it says what to use instead. None
+    if there is no such name among `names`."""
+    for name in names:
+        if name in _HINTS:
+            return TypeError(f"{function} has no argument '{name}': {_HINTS[name]}")
+    return None
