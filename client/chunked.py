@@ -103,39 +103,44 @@ class ChunkedBody:
         return self._feed_chunks(data)
 
     def _feed_chunks(self, data: bytes) -> bytes:
+        # One read may bring 40,000 chunks of a byte each, and the loop waits for all of them: hence the local names.
         pieces: list[bytes] = []
+        overhead = self._limits.overhead + CHUNK_ALLOWANCE
+        left, excess = self._left, self._excess
+        match = (_FIRST_LINE if self._is_first else _NEXT_LINE).match
         at, end = 0, len(data)
         while at < end:
-            if self._left:
-                piece = data[at : at + self._left]
+            if left:
+                piece = data[at : at + left]
                 pieces.append(piece)
-                self._left -= len(piece)
-                at += len(piece)
+                at += left
+                left -= len(piece)
                 continue
-            line = (_FIRST_LINE if self._is_first else _NEXT_LINE).match(data, at)
+            line = match(data, at)
             if line is None:
+                self._excess = excess
                 self._hold_line(data[at:])
                 break
-            at = line.end()
-            if not self._begin_chunk(line):
+            begin, at = at, line.end()
+            excess += at - begin
+            if excess > overhead:
+                raise self._too_much_framing()
+            left = int(line[1], 16)
+            if not left:
                 self._in_trailers = True
                 self._feed_trailers(data[at:])
                 break
+            # Credit is never saved up: it would let one line be as long as the body before it.
+            excess -= CHUNK_ALLOWANCE + left
+            if excess < 0:
+                excess = 0
+            if self._is_first:
+                self._is_first = False
+                match = _NEXT_LINE.match
+        self._left, self._excess = left, excess
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.size += len(body)
         return body
-
-    def _begin_chunk(self, line: "re.Match[bytes]") -> int:
-        """Count a size line; the size that it announces."""
-        excess = self._excess + line.end() - line.start() - CHUNK_ALLOWANCE
-        if excess > self._limits.overhead:
-            raise self._too_much_framing()
-        size = int(line[1], 16)
-        self._left = size
-        # Credit is never saved up: it would let one line be as long as the body before it.
-        self._excess = max(excess - size, 0)
-        self._is_first = False
-        return size
 
     def _hold_line(self, part: bytes) -> None:
         if part.find(b"\r\n", 0 if self._is_first else 2) >= 0:
