@@ -40,7 +40,7 @@ new_message: Final[Callable[[type[Message], tuple[Any, Any, Any]], Message]] = t
 
 # Equal frames are cut eight at a time, so fewer in a row are read one by one; more than the other in several goes.
 _RUN: Final = 8
-MAX_RUN: Final = 1024
+MAX_RUN: Final = 256
 
 
 def build_frame(first: int, payload: bytes, key: bytes, mask: Mask) -> bytes:

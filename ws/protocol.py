@@ -5,7 +5,7 @@ error may be found earlier, in the middle of a frame, as soon as the bytes are t
 
 Limits are judged when a header is read, before its payload is stored (FAULTS W13). One call reads a bounded number of
 frames, so a segment of tiny frames neither keeps the loop nor fills the memory; the rest stays as bytes (W15).
-Pings are answered with one pong, the last one's (RFC 6455, 5.5.3), so a flood of them cannot fill anything (W20).
+A flood of pings cannot fill anything either: only the last few are answered (RFC 6455, 5.5.3; W20).
 """
 
 from typing import Final
@@ -55,9 +55,10 @@ _NO_LIMIT: Final = 1 << 62
 class WSProtocol(Outbound):
     """The client's side of one connection, after the handshake.
 
-    `max_msg_size`: bytes of a message, inflated (FAULTS K6: 4 MiB); `max_fragments`: frames of a message (1,024); None
-    is no limit, and less than 1 a ValueError. `deflate`: what was agreed on permessage-deflate. `autoping`: answer pings and keep both pings and
-    pongs to itself; else both are returned (SURFACE A-13). `autoclose`: answer the peer's close frame.
+    `max_msg_size`: bytes of a message, inflated (FAULTS K6: 4 MiB). `max_fragments`: frames of a message (1,024). None
+    is no limit; less than 1 is a ValueError. `deflate`: what was agreed on permessage-deflate. `autoping`: answer
+    pings and keep both pings and pongs to itself; else both are returned (SURFACE A-13). `autoclose`: answer the
+    peer's close frame.
     """
 
     __slots__ = (
@@ -124,15 +125,15 @@ class WSProtocol(Outbound):
     def feed(self, data: bytes, out: Messages) -> None:
         """Read what came, and add the messages to `out`. Nothing that a peer can send makes this raise.
 
-        About MAX_BATCH frames are read. If `has_more` is true afterwards, call `feed(b"", out)` when there is room.
-        A violation adds one message of type error, whose data is the WebSocketError, and ends the reading; so does a
-        close frame, which is added as a message too. What was read before is in `out` in any case.
+        At most twice MAX_BATCH short frames are read. If `has_more` is true afterwards, call `feed(b"", out)` when
+        there is room. A violation adds one message of type error, whose data is the WebSocketError, and ends the
+        reading; so does a close frame, which is added as a message too. What was read before is in `out` in any case.
         """
         pos = 0
         if self._is_clean:
             # Nothing is held and nothing is in the making: whole plain messages need no more than this.
             try:
-                pos = read_plain(data, 0, self._limit, MAX_BATCH, out)
+                pos = read_plain(data, 0, self._limit, MAX_BATCH // 2, out)
             except UnicodeDecodeError:
                 self._fail(invalid_text(), out)
                 return
