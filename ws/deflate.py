@@ -170,8 +170,6 @@ class Inflater:
         Raises WebSocketError: 1009 if there is more than `room`, after `room` + 1 bytes at the most; 1007 for what
         cannot be inflated.
         """
-        if is_last:
-            payload += _TAIL
         stream = self._stream
         if stream is None:
             stream = self._begin()
@@ -181,6 +179,9 @@ class Inflater:
                 payload = stream.unused_data
                 stream = self._begin()
                 data += stream.decompress(payload, room + 1 - len(data))
+            # The tail alone is an empty block. It yields something only if the payload stopped inside of another.
+            if is_last and len(data) <= room and not stream.eof and stream.decompress(_TAIL, 1):
+                raise zlib.error("it ends inside of a block")
         except zlib.error as exc:
             raise WebSocketError(
                 CLOSE_INVALID_TEXT, f"a compressed message cannot be inflated: {printable(str(exc))}"
