@@ -13,18 +13,19 @@ _HOSTS: Final = 1024
 class CookieStore:
     """Holds cookies and finds those of a host in one dict lookup. Knows nothing of policy.
 
-    `changes` grows with each change. When a domain has more than `max_per_domain` cookies, or all together are more
-    than `max_total`, those go that were not sent for the longest time, insecure ones first (RFC 6265bis, 5.7). Cookies
-    without a domain, which the caller gave and no request has used, only count towards the total.
+    `by_key` has all of them; `changes` grows with each change. When a domain has more than `max_per_domain` cookies, or
+    all together are more than `max_total`, those go that were not sent for the longest time, insecure ones first
+    (RFC 6265bis, 5.7). Cookies without a domain, which the caller gave and no request has used, only count towards the
+    total.
     """
 
     __slots__ = (
         "_by_domain",
         "_by_name",
-        "_cookies",
         "_for_host",
         "_next_expiry",
         "_serial",
+        "by_key",
         "changes",
         "max_per_domain",
         "max_total",
@@ -38,21 +39,21 @@ class CookieStore:
         self._reset()
 
     def _reset(self) -> None:
-        self._cookies: dict[Key, Cookie] = {}
+        self.by_key: dict[Key, Cookie] = {}
         self._by_domain: dict[str, dict[Key, Cookie]] = {}
         self._by_name: dict[str, dict[Key, Cookie]] = {}
         self._for_host: dict[str, tuple[Cookie, ...]] = {}
         self._next_expiry = NEVER
 
     def __len__(self) -> int:
-        return len(self._cookies)
+        return len(self.by_key)
 
     def __iter__(self) -> Iterator[Cookie]:
         """In the order of creation."""
-        return iter(sorted(self._cookies.values(), key=_created))
+        return iter(sorted(self.by_key.values(), key=_created))
 
     def get(self, key: Key) -> Cookie | None:
-        return self._cookies.get(key)
+        return self.by_key.get(key)
 
     def named(self, name: str) -> list[Cookie]:
         """All cookies of this name, the one that changed last at the end."""
@@ -93,7 +94,7 @@ class CookieStore:
     def put(self, new: Cookie) -> Cookie:
         """Store the cookie in place of one with the same key, which passes on its age. Returns the stored one."""
         key = new.key
-        cookie = self._cookies.get(key)
+        cookie = self.by_key.get(key)
         if cookie is None:
             cookie = new
             self._enter(cookie)
@@ -107,7 +108,7 @@ class CookieStore:
     def amend(self, cookie: Cookie, draft: Cookie) -> None:
         """Let a stored cookie become `draft`; one that stands in its new place goes and passes on its age."""
         self._leave(cookie)
-        other = self._cookies.get(draft.key)
+        other = self.by_key.get(draft.key)
         if other is not None:
             self._leave(other)
             cookie.created = min(cookie.created, other.created)
@@ -131,10 +132,10 @@ class CookieStore:
         """Take out what is over by `now`. One comparison when nothing is."""
         if now < self._next_expiry:
             return
-        over = [cookie for cookie in self._cookies.values() if cookie.expires is not None and cookie.expires <= now]
+        over = [cookie for cookie in self.by_key.values() if cookie.expires is not None and cookie.expires <= now]
         for cookie in over:
             self.remove(cookie)
-        self._next_expiry = min([c.expires for c in self._cookies.values() if c.expires is not None], default=NEVER)
+        self._next_expiry = min([c.expires for c in self.by_key.values() if c.expires is not None], default=NEVER)
 
     def _changed(self, cookie: Cookie) -> None:
         self._serial += 1
@@ -146,13 +147,13 @@ class CookieStore:
 
     def _enter(self, cookie: Cookie) -> None:
         key = cookie.key
-        self._cookies[key] = cookie
+        self.by_key[key] = cookie
         self._by_domain.setdefault(cookie.domain, {})[key] = cookie
         self._by_name.setdefault(cookie.name, {})[key] = cookie
 
     def _leave(self, cookie: Cookie) -> None:
         key = cookie.key
-        del self._cookies[key]
+        del self.by_key[key]
         for index, entry in ((self._by_domain, cookie.domain), (self._by_name, cookie.name)):
             del index[entry][key]
             if not index[entry]:
@@ -163,10 +164,10 @@ class CookieStore:
             shelf = self._by_domain[domain]
             if len(shelf) > self.max_per_domain:
                 self._evict(list(shelf.values()), len(shelf) - self.max_per_domain)
-        excess = len(self._cookies) - self.max_total
+        excess = len(self.by_key) - self.max_total
         if excess > 0:
             # A few more than needed, so that a stream of new cookies does not cost a scan each.
-            self._evict(list(self._cookies.values()), excess + self.max_total // 16)
+            self._evict(list(self.by_key.values()), excess + self.max_total // 16)
 
     def _evict(self, cookies: list[Cookie], count: int) -> None:
         cookies.sort(key=_value_to_keep)

@@ -272,7 +272,8 @@ class CookieJar:
         return len(self._store)
 
     def __bool__(self) -> bool:
-        return bool(self._store) and len(self) > 0
+        # Each call of a session asks, and most jars are empty.
+        return bool(self._store.by_key) and len(self) > 0
 
     def __iter__(self) -> Iterator[Cookie]:
         self._store.expire(self._now())

@@ -9,7 +9,7 @@ from keepwarm.client.head import ResponseHead
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.request_info import describe
 from keepwarm.client.upload import Upload
-from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.clock import Clock
 from keepwarm.pool.upgraded import Upgraded
 
 if TYPE_CHECKING:
@@ -183,7 +183,3 @@ class Exchange:
         if self.read_timeout is None:
             return self.deadline
         return min(self.deadline, self.last_read + self.read_timeout)
-
-    @property
-    def has_deadline(self) -> bool:
-        return self.deadline < NEVER or self.read_timeout is not None

@@ -61,7 +61,7 @@ class H1Channel(Channel):
         except BaseException:
             exchange.abort()  # nobody will wait for the head
             raise
-        if exchange.has_deadline or request.expects_continue:
+        if deadline < NEVER or read_timeout is not None or request.expects_continue:
             self._watch(exchange)
         return exchange
 
