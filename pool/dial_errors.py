@@ -8,6 +8,7 @@ from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.errors import ConnectError, ConnectTimeoutError, TLSError, printable
 from keepwarm.pool.race import BindError, error_text
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_contexts import TLSFileError
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -109,9 +110,12 @@ def _tls_reason(cause: Exception) -> tuple[str, str]:
         text = "the server closed the connection during the TLS handshake"
         return text, "Check that the port speaks TLS, and whether the server wants a client certificate"
     number = getattr(cause, "errno", None)
+    said = str(cause.strerror) if isinstance(cause, TLSFileError) else printable(error_text(cause), 200)
     if number in _NO_DESCRIPTORS:
-        return error_text(cause), _HINTS[number]
-    return printable(error_text(cause), 200), "Check the port and the ssl_context"
+        return said, _HINTS[number]
+    if isinstance(cause, TLSFileError):
+        return said, "Check that the file is there, in PEM form, and that this process may read it"
+    return said, "Check the port and the ssl_context"
 
 
 def _verify_hint(cause: ssl.SSLCertVerificationError) -> str:

@@ -35,14 +35,24 @@ class ClientCertificate:
             raise TypeError(f"client_cert: password must be str, bytes or None, got {type(self.password).__name__}")
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Read the files. Raises OSError that names them."""
+        """Read the files. Raises TLSFileError."""
         try:
             # With no password the TLS library would ask for one on the terminal, and wait for ever.
             context.load_cert_chain(self.certfile, self.keyfile, self.password or _no_password)
         except OSError as exc:
             files = os.fspath(self.certfile) + (f", {os.fspath(self.keyfile)}" if self.keyfile else "")
-            said = getattr(exc, "reason", None) or exc.strerror or "the key does not fit, or its password"
-            raise OSError(exc.errno, f"client_cert {files}: {said}") from exc
+            raise _file_error(f"client_cert {files}", exc) from exc
+
+
+class TLSFileError(OSError):
+    """A file that TLS needs cannot be used. `strerror` names it and says why."""
+
+
+def _file_error(what: str, cause: OSError) -> TLSFileError:
+    if isinstance(cause, ssl.SSLError):
+        said = (cause.reason or "not in PEM form, or the key or its password does not fit").lower().replace("_", " ")
+        return TLSFileError(None, f"{what}: {said}")
+    return TLSFileError(cause.errno, f"{what}: {cause.strerror}")
 
 
 def _no_password() -> str:
@@ -61,8 +71,8 @@ def make_context(
     """A new client context: TLS 1.2 and up, no renegotiation, ALPN http/1.1, the system's certificate authorities, or
     those of `ca_file` in their place, unless `verify_ssl` is False.
 
-    Raises OSError when a file cannot be read, for instance for lack of descriptors (R05). The standard library would
-    ignore that for the system's authorities and give a context that trusts nobody, for ever.
+    Raises TLSFileError when a file cannot be read, for instance for lack of descriptors (R05). The standard library
+    would ignore that for the system's authorities and give a context that trusts nobody, for ever.
     """
     if verify_ssl:
         paths = ssl.get_default_verify_paths()
@@ -70,8 +80,7 @@ def make_context(
         try:
             context = ssl.create_default_context(cafile=cafile, capath=capath)
         except OSError as exc:
-            said = getattr(exc, "reason", None) or exc.strerror
-            raise OSError(exc.errno, f"certificate authorities {cafile or capath}: {said}") from exc
+            raise _file_error(f"certificate authorities {cafile or capath}", exc) from exc
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
