@@ -9,7 +9,7 @@ from types import ModuleType
 
 # B-12 (ws_response_class) comes with the WebSocket rows.
 # Sections: A decisions, B session, C requests, D its end, E module functions, F base connector, G TCP connector,
-# J connection, K response, L BasicAuth, M errors, O streams, P protocol and headers, R deprecations.
+# I unix connector, J connection, K response, L BasicAuth, M errors, O streams, P protocol and headers, R deprecations.
 SECTIONS = {
     "A": "01-08 14-19 21-29 31",
     "B": "01-11 13-22",
@@ -18,6 +18,7 @@ SECTIONS = {
     "E": "01-28",
     "F": "01-19",
     "G": "01-27",
+    "I": "01-14",
     "J": "01-09",
     "K": "01-28",
     "L": "16-18",
