@@ -1,6 +1,7 @@
 """Pins: checked on each connection, before the first byte, in addition to the chain."""
 
 import hashlib
+import pickle
 import warnings
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.support.dialing import (
     tls_dial,
     trusting,
 )
+from tests.support.leaks import Baseline
 from tests.support.server import ScriptedServer, UntilClosed
 
 pytestmark = pytest.mark.asyncio
@@ -107,3 +109,77 @@ async def test_tls_inside_an_open_connection(fast_tls: bool) -> None:
                     await dial.secure(request, opening)
         await server.until_idle()
         assert server.connections[1].bytes_received == 0
+
+
+@both
+@pytest.mark.fault("T05")
+async def test_pins_that_are_only_reported(fast_tls: bool) -> None:
+    """The connection is used; whoever watches hears what was expected and what came, for each connection."""
+    reported: list[FingerprintMismatch] = []
+    expected = (hashlib.sha256(b"one").digest(), hashlib.sha256(b"two").digest())
+    async with ScriptedServer(echo_hello, ssl=server_context()) as server:
+        tls = trusting(fast_tls, pins=expected, pin_report=reported.append)
+        for _ in range(2):
+            channel = await tls_dial(server.port, tls)
+            assert await say_hello(channel) == b"hello"
+            await hang_up(channel)
+    assert [error.allowed for error in reported] == [expected] * 2
+    got = hashlib.sha256(der(leaf())).digest()
+    for error in reported:
+        assert (error.host, error.port, error.got) == ("localhost", server.port, got)
+        for part in (expected[0].hex(), expected[1].hex(), got.hex(), "the connection is used"):
+            assert part in str(error)
+
+
+@both
+async def test_a_report_that_fails(fast_tls: bool, baseline: Baseline) -> None:
+    """It cannot block either: the loop's exception handler hears of it."""
+
+    def fail(error: FingerprintMismatch) -> None:
+        raise RuntimeError("the log is full")
+
+    async with ScriptedServer(echo_hello, ssl=server_context()) as server:
+        channel = await tls_dial(server.port, trusting(fast_tls, fingerprint=bytes(32), pin_report=fail))
+        assert await say_hello(channel) == b"hello"
+        await hang_up(channel)
+    assert len(baseline.errors) == 1 and "pin_report raised" in baseline.errors[0]
+    baseline.errors.clear()
+
+
+@both
+async def test_right_pins_are_not_reported(fast_tls: bool) -> None:
+    """Nor is a host without pins."""
+    reported: list[FingerprintMismatch] = []
+    right = hashlib.sha256(der(leaf())).digest()
+    async with ScriptedServer(echo_hello, ssl=server_context()) as server:
+        for pins in ({"localhost": [bytes(32), right]}, {"elsewhere.test": [bytes(32)]}):
+            channel = await tls_dial(server.port, trusting(fast_tls, pins=pins, pin_report=reported.append))
+            await hang_up(channel)
+    assert reported == []
+
+
+@both
+@pytest.mark.fault("T05", "T08")
+async def test_pins_by_host(fast_tls: bool) -> None:
+    """Each host is held to its own pins, on one connector; one that no pattern names is not pinned."""
+    right = hashlib.sha256(der(leaf())).digest()
+    tls = trusting(fast_tls, pins={"*.keepwarm.test": [right], "bad.keepwarm.test": [bytes(32)]})
+    async with ScriptedServer(echo_hello, ssl=server_context()) as server:
+        for host in ("good.keepwarm.test", "localhost"):
+            channel = await tls_dial(server.port, tls, host)
+            assert await say_hello(channel) == b"hello"
+            await hang_up(channel)
+        with pytest.raises(FingerprintMismatch) as caught:
+            await tls_dial(server.port, tls, "bad.keepwarm.test")
+        await server.until_idle()
+        assert server.connections[2].bytes_received == 0
+    assert caught.value.host == "bad.keepwarm.test" and caught.value.allowed == (bytes(32),)
+
+
+def test_a_mismatch_survives_pickling() -> None:
+    """With all it says."""
+    error = FingerprintMismatch(bytes(32), b"got", "a.test", 443)
+    error.allowed = (bytes(32), b"x" * 32)
+    error.blocked = False
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) and again.allowed == error.allowed and not again.blocked
