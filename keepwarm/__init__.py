@@ -91,11 +91,13 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Address, Answer, Resolver
 from keepwarm.pool.stats import EndpointStats, PoolStats
 from keepwarm.pool.tcp_connector import TCPConnector
+from keepwarm.pool.tls_contexts import ClientCertificate
 from keepwarm.pool.unix_connector import UnixConnector
 from keepwarm.pool.version import __version__
 from keepwarm.ws.deflate import DeflateOffer
@@ -118,6 +120,7 @@ __all__ = [
     "CertificatePin",
     "ChunkedBodyError",
     "ChunksQueue",
+    "ClientCertificate",
     "ClientConnectionError",
     "ClientDisconnectedError",
     "ClientError",
@@ -177,6 +180,7 @@ __all__ = [
     "MultiDictProxy",
     "MultipartWriter",
     "ParserError",
+    "PinSet",
     "PoolClosedError",
     "PoolFullError",
     "PoolStats",

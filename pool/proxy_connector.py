@@ -10,7 +10,7 @@ from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import beginning
 from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ConnectError, ProxyConnectionError, TLSError
+from keepwarm.pool.errors import ConnectError, ProxyConnectionError, ResumptionError, TLSError
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.opening import Opening
 from keepwarm.pool.proxy import ForwardProxy, parse_proxy
@@ -111,7 +111,14 @@ class ProxyConnector(TCPConnector):
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         opening = await self._reach_proxy(req)
-        return hand_over(req, await self._through(req, opening) if req.ssl else opening)
+        if not req.ssl:
+            return hand_over(req, opening)
+        try:
+            secure = await self._through(req, opening)
+        except ResumptionError:
+            # As Dialer.open: it will be a full handshake now.
+            secure = await self._through(req, await self._reach_proxy(req))
+        return hand_over(req, secure)
 
     async def _reach_proxy(self, req: DialRequest) -> Opening:
         """A connection to the proxy, inside TLS if that is how it is spoken to."""

@@ -79,6 +79,7 @@ class Securing:
             secure = await start_tls(raw, context, tls_name(req.host), self.tls, session)
         except (OSError, ValueError) as exc:
             raise self._handshake_error(req, exc, peer, identity if ticket is not None else None) from exc
+        secure.route = opening.route
         self._check(req, secure, peer, generation)
         self._remember(identity, secure, ticket)
         return secure

@@ -74,6 +74,7 @@ async def open_tunnel(req: DialRequest, opening: Opening, proxy: Proxy, clock: C
             raise _refusal(req, proxy, asking.answer)
         tunnel = Opening()
         tunnel.count_unsent, tunnel.on_lost = opening.count_unsent, opening.on_lost
+        tunnel.route = opening.route
         transport.set_protocol(tunnel)
         tunnel.connection_made(transport)
         return tunnel
