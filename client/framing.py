@@ -28,6 +28,10 @@ class Framing(NamedTuple):
     chunk_size: int
 
 
+# A Content-Length that is made from the body when the head is: for requests that differ in the body alone.
+COUNTED: Final = Framing(b"", False, 0)
+
+
 def frame_body(
     payload: Payload | None,
     method: str,
