@@ -57,13 +57,13 @@ class NginxError(Exception):
 
 
 class Nginx:
-    """One nginx with the given ``http`` section, listening on `ports`.
+    """One nginx with the given ``http`` section, listening on `ports`: numbers, or paths of unix sockets.
 
     `{directory}` in the section is replaced by the directory. It can be started and stopped any number of times; the
     ports stay the same. Start it from the main thread: it ends with the thread that started it.
     """
 
-    def __init__(self, directory: Path, http: str, ports: tuple[int, ...], core: int | None = None) -> None:
+    def __init__(self, directory: Path, http: str, ports: tuple[int | str, ...], core: int | None = None) -> None:
         self._directory = directory
         self._http = http
         self._ports = ports
@@ -110,19 +110,19 @@ class Nginx:
         log = self._directory / "error.log"
         return log.read_text(errors="replace") if log.exists() else ""
 
-    def _wait_for(self, port: int, deadline: float) -> None:
+    def _wait_for(self, port: int | str, deadline: float) -> None:
         while not accepts(port):
             if self._process is None or self._process.poll() is not None:
                 raise NginxError(f"nginx ended while it was starting:\n{self.error_log()}")
             if time.monotonic() > deadline:
                 self.stop()
-                raise NginxError(f"nginx did not listen on {HOST}:{port} in {READY_SECONDS:.0f} s:\n{self.error_log()}")
+                raise NginxError(f"nginx did not listen on {port} in {READY_SECONDS:.0f} s:\n{self.error_log()}")
             time.sleep(0.01)
 
 
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
+def accepts(port: int | str) -> bool:
+    with socket.socket(socket.AF_UNIX if isinstance(port, str) else socket.AF_INET) as probe:
+        return probe.connect_ex(port if isinstance(port, str) else (HOST, port)) == 0
 
 
 @contextlib.contextmanager
