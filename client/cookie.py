@@ -12,11 +12,13 @@ class Cookie:
 
     `domain` is a host or a domain in lower case; empty while a cookie of the caller waits for its first request.
     `host_only`: for exactly that host, not for its subdomains. `origin`: set for a cookie that the caller gave without
-    a domain; it goes to this endpoint alone (K2). `expires`: seconds since 1970, None for the length of the session.
+    a domain; it goes to this endpoint alone (K2). `by_caller`: the caller made it, with a domain or
+    without. `expires`: seconds since 1970, None for the length of the session.
     `created`, `changed` and `used` are serial numbers of the jar's events.
     """
 
     __slots__ = (
+        "by_caller",
         "changed",
         "created",
         "domain",
@@ -45,6 +47,7 @@ class Cookie:
         same_site: str = "",
         expires: float | None = None,
         origin: Endpoint | None = None,
+        by_caller: bool = False,
     ) -> None:
         self.name = name
         self.value = value
@@ -56,6 +59,7 @@ class Cookie:
         self.same_site = same_site
         self.expires = expires
         self.origin = origin
+        self.by_caller = by_caller
         self.created = self.changed = self.used = 0
 
     @property
@@ -67,6 +71,11 @@ class Cookie:
     def is_given(self) -> bool:
         """Whether the caller gave it without a domain, and no response has replaced it since (K2)."""
         return not self.domain or self.origin is not None
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether the caller made it, and no response has replaced it since."""
+        return self.by_caller or self.is_given
 
     def take(self, other: "Cookie") -> None:
         """Become the other cookie, all but the serial numbers."""
@@ -80,6 +89,7 @@ class Cookie:
         self.same_site = other.same_site
         self.expires = other.expires
         self.origin = other.origin
+        self.by_caller = other.by_caller
 
     def copy(self) -> Self:
         """A cookie like this one, in no jar."""

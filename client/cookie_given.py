@@ -101,7 +101,7 @@ def given_cookie(name: str, coded: str, morsel: "Morsel[Any] | None", judge: "Ju
         twin = morsel.cookie.copy()
         twin.name, twin.value = name, coded
         return twin
-    cookie = Cookie(name, coded)
+    cookie = Cookie(name, coded, by_caller=True)
     if morsel is not None:
         # Max-Age outdoes Expires, so it comes last.
         for attribute in sorted(morsel, key="max-age".__eq__):

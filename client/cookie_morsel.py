@@ -6,6 +6,8 @@ from typing import Any, Final, Protocol
 
 from keepwarm.client.cookie import Cookie
 from keepwarm.client.cookie_date import format_cookie_date
+from keepwarm.client.errors import InvalidInput
+from keepwarm.pool.errors import printable
 
 _OCTAL: Final = frozenset("01234567")
 
@@ -56,8 +58,9 @@ class CookieMorsel(Morsel[str]):
     """A cookie of a jar as a Morsel: a picture of it, whose edits go to the jar (SURFACE B-16).
 
     An empty `domain` says that the cookie is for one host only, an empty `path` that the caller named none. Deleting
-    an attribute resets it. The name cannot change. An edit that cannot be done raises InvalidInput or CookieError and
-    changes nothing. Copies and pickles are plain Morsels.
+    an attribute resets it. The name cannot change. The Morsel of a cookie that a response set takes no edit: any host
+    may set any name, so the edit may be meant for a cookie of the caller. An edit that cannot be done raises
+    InvalidInput or CookieError and changes nothing. Copies and pickles are plain Morsels.
     """
 
     cookie: Cookie
@@ -84,6 +87,14 @@ class CookieMorsel(Morsel[str]):
         _fill(self, cookie.name, cookie.value, attributes)
 
     def _edit(self, changes: Mapping[str, Any]) -> None:
+        cookie = self.cookie
+        if not cookie.is_callers:
+            name = printable(cookie.name)
+            raise InvalidInput(
+                f"cookies: '{name}' was set by a response from {printable(cookie.domain)} and cannot be edited; assign "
+                f"cookies['{name}'] to have one of your own, or delete it",
+                argument="cookies",
+            )
         try:
             self._editor.edit(self.cookie, changes)
         finally:

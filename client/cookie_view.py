@@ -27,7 +27,8 @@ class CookieView(SimpleCookie):
     cookie, which goes to the origin of the next request (K2). What it never does is to take the scope of a cookie
     that a response set: any host may set any name. A Morsel does the same with its attributes, unless it names a
     domain: then it is a cookie of its own. Deleting a name deletes all cookies of that name. Morsels that it gives
-    write their edits to the very cookie that they show, as it was at the last look through the view.
+    write their edits to the very cookie that they show, as it was at the last look through the view; that of a response
+    takes none.
 
     Raises InvalidInput or TypeError, naming `cookies`, for names and values that cannot be sent. Copies and pickles
     are plain SimpleCookies.

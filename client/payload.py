@@ -1,6 +1,7 @@
 """make_payload: from the arguments `data` and `json` to a Payload (SURFACE C-07 to C-11, C-17)."""
 
 from collections.abc import AsyncIterable, Callable, Mapping
+from io import StringIO
 from json import dumps
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ def make_payload(
     - a mapping (a multidict gives each value of a name), or a list or tuple of pairs or files: a form, see
       :class:`FormData`, urlencoded, or multipart if it holds anything but text and numbers;
     - a :class:`FormData` or a :class:`MultipartWriter`;
+    - a StringIO: the text from its position to its end, as a str;
     - a file-like object in binary mode: sent from its position to its end, see :class:`FilePayload`;
     - an iterable or async iterable of bytes, generators, StreamReader and DataQueue included: sent in chunks, or as
       `content_length` bytes;
@@ -83,6 +85,11 @@ def _data_payload(data: Any, encoding: str) -> Payload | None:
         return None
     if isinstance(data, FormData):
         return data(encoding)
+    if isinstance(data, StringIO):
+        # Text in memory, and no file whose bytes would be another matter.
+        if data.closed:
+            raise InvalidInput("data is a closed file", argument="data")
+        return BytesPayload(encode_text(data.read(), encoding, "data"), OCTET_STREAM)
     if isinstance(data, MultipartWriter):
         return data.payload()
     if _is_form(data):

@@ -77,6 +77,7 @@ class Callers:
             place=next(self._places) - (AHEAD if fresh else 0),
             since=now,
             pool_deadline=NEVER if seconds is None else now + seconds,
+            pool_limit="pool_timeout" if pool_timeout is None else "the pool limit of the call's timeout",
             call_deadline=deadline,
             fresh=fresh,
         )

@@ -38,7 +38,7 @@ def oldest_holder(channels: Iterable[Channel], home: EndpointPool, now: float) -
 def not_in_time(waiter: Waiter, now: float, limits: Limits, holder: str) -> ClientTimeoutError:
     """The wait for the limit was too long."""
     home = waiter.home
-    option = "the call's time limit" if waiter.call_deadline <= now else "pool_timeout"
+    option = "the call's time limit" if waiter.call_deadline <= now else waiter.pool_limit
     return PoolTimeoutError(
         f"no connection to {home.endpoint} came free within {now - waiter.since:.3g} s ({numbers(home, limits)}; "
         f"{holder}); raise limit or {option}, or look for responses that are not released",
@@ -62,8 +62,8 @@ def cut_short(waiter: Waiter, now: float) -> ClientTimeoutError:
 
 def queue_full(home: EndpointPool, limits: Limits) -> PoolFullError:
     return PoolFullError(
-        f"cannot queue for {home.endpoint}: {len(home.queue)} callers wait already and max_waiting is "
-        f"{limits.max_waiting} ({numbers(home, limits)}); raise limit or max_waiting, or send less",
+        f"cannot queue for {home.endpoint}: max_waiting is {limits.max_waiting} and {home.uncovered} wait for the limit "
+        f"already ({numbers(home, limits)}); raise limit or max_waiting, or send less",
         endpoint=home.endpoint,
     )
 

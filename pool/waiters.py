@@ -30,7 +30,8 @@ class Waiter:
     finds the channel here and has to give it back.
 
     `place` grows with each arrival at the pool, whatever the endpoint, and is the order in which callers are served:
-    two may arrive at the same time of the clock. `since` is that time. `fresh`: only a new connection will do; such a
+    two may arrive at the same time of the clock. `since` is that time. `pool_limit` is the name of the option that made
+    `pool_deadline`. `fresh`: only a new connection will do; such a
     caller has been served before, and its place is before those of all others.
     """
 
@@ -44,6 +45,7 @@ class Waiter:
         "owner",
         "place",
         "pool_deadline",
+        "pool_limit",
         "since",
         "sweep_at",
     )
@@ -57,6 +59,7 @@ class Waiter:
         place: int,
         since: float,
         pool_deadline: float = NEVER,
+        pool_limit: str = "pool_timeout",
         call_deadline: float = NEVER,
         fresh: bool = False,
     ) -> None:
@@ -66,6 +69,7 @@ class Waiter:
         self.place = place
         self.since = since
         self.pool_deadline = pool_deadline
+        self.pool_limit = pool_limit
         self.call_deadline = call_deadline
         self.fresh = fresh
         self.channel: Channel | None = None
@@ -86,6 +90,7 @@ class Waiter:
             place=self.place,
             since=self.since,
             pool_deadline=self.pool_deadline,
+            pool_limit=self.pool_limit,
             call_deadline=self.call_deadline,
             fresh=self.fresh,
         )

@@ -40,6 +40,13 @@ async def test_first_call(capsys: pytest.CaptureFixture[str]) -> None:
     assert [request.target for request in server.requests] == ["/hello"]
 
 
+async def test_first_call_without_a_url() -> None:
+    """It says how to call it."""
+    program = [sys.executable, "-m", "examples.first_call"]
+    done = await asyncio.to_thread(subprocess.run, program, cwd=EXAMPLES.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "usage: python -m examples.first_call URL\n")
+
+
 async def test_many_endpoints(capsys: pytest.CaptureFixture[str]) -> None:
     """Each endpoint gets its calls over at most four sockets, and the numbers shown are the server's too."""
     async with ScriptedServer() as one, ScriptedServer() as two:

@@ -162,18 +162,38 @@ def test_setdefault_leaves_what_is_there(view: CookieView, jar: CookieJar) -> No
 
 
 def test_one_name_twice(view: CookieView, jar: CookieJar) -> None:
-    """Of several cookies of a name the last changed is shown, and edited by its Morsel; deleting deletes them all."""
+    """Of several cookies of a name the last changed is shown; deleting deletes them all."""
     jar.update_from_response(["a=1"], HOST, "/")
     jar.update_from_response(["a=2"], OTHER, "/")
     assert view["a"].value == "2" and len(view) == 1
     jar.update_from_response(["a=3"], HOST, "/")
     assert view["a"].value == "3"
-    view["a"].set("a", "4", "4")
-    assert (jar.header_for(HOST, "/"), jar.header_for(OTHER, "/")) == ("a=4", "a=2")
+    assert (jar.header_for(HOST, "/"), jar.header_for(OTHER, "/")) == ("a=3", "a=2")
     del view["a"]
     assert len(jar) == 0
 
 
+EDITS: dict[str, Callable[["Morsel[str]"], None]] = {
+    "value": lambda morsel: morsel.set("a", "secret", "secret"),
+    "attribute": lambda morsel: morsel.update({"domain": "example.org"}),
+    "item": lambda morsel: morsel.__setitem__("path", "/p"),
+    "reset": lambda morsel: morsel.clear(),
+}
+
+
+@pytest.mark.fault("C12")
+@pytest.mark.parametrize("how", EDITS)
+def test_the_morsel_of_a_response_takes_no_edit(view: CookieView, jar: CookieJar, how: str) -> None:
+    """K2: what the caller writes into a Morsel never gets the scope that a peer chose, and the error says why."""
+    view["a"] = "old"
+    assert jar.header_for(HOST, "/") == "a=old"
+    jar.update_from_response(["a=1; Path=/"], OTHER, "/")
+    with pytest.raises(InvalidInput, match=f"set by a response from {OTHER.host}.*cookies\\['a'\\]"):
+        EDITS[how](view["a"])
+    assert (jar.header_for(OTHER, "/"), jar.header_for(HOST, "/")) == ("a=1", "a=old")
+    view["a"] = "new"
+    EDITS["item"](view["a"])
+    assert (jar.header_for(HOST, "/"), jar.header_for(HOST, "/p")) == (None, "a=new")
 def test_edits_of_attributes(view: CookieView, jar: CookieJar) -> None:
     """Attributes of a Morsel from the view are those of the cookie."""
     view["a"] = "1"

@@ -1,5 +1,6 @@
 """How long callers wait, how many may, and what they are told."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -171,6 +172,31 @@ async def test_the_pool_timeout_is_for_the_limit_only() -> None:
         assert await covered is channel
 
 
+async def test_a_time_limit_of_the_call_is_named_as_such() -> None:
+    """The advice is to change what ended the wait."""
+    async with rig(limit=1, pool_timeout=9.0) as r:
+        channel = await r.lease()
+        task = asyncio.ensure_future(r.pool.acquire(A, pool_timeout=2.0))
+        await turns(1)
+        r.clock.advance(2.1)
+        with pytest.raises(PoolTimeoutError, match="raise limit or the pool limit of the call's timeout, or look"):
+            await task
+        r.pool.release(channel)
+
+
+async def test_max_waiting_counts_those_who_have_no_dial() -> None:
+    """The number in the error is the one that is compared."""
+    async with rig(limit=1, max_waiting=1, at_once=False) as r:
+        dialled, queued = await r.queue(2)
+        with pytest.raises(PoolFullError, match=r"max_waiting is 1 and 1 wait for the limit already .*waiting 2\)"):
+            await r.pool.acquire(A)
+        queued.cancel()
+        await turns(1)
+        channel = r.dials.pending[0].succeed()
+        assert await dialled is channel
+        r.pool.release(channel)
+
+
 async def test_max_waiting() -> None:
     """The next caller is told at once, with the numbers; a place that comes free can be taken."""
     async with rig(limit=1, max_waiting=2) as r:
@@ -180,9 +206,9 @@ async def test_max_waiting() -> None:
             await r.pool.acquire(A)
         assert (caught.value.endpoint, caught.value.phase) == (A, "wait")
         assert str(caught.value) == (
-            "cannot queue for http://a.example:80: 2 callers wait already and max_waiting is 2 (limit 1, limit_total "
-            "None, leased 1, idle 0, dialling 0, detached 0, closing 0, waiting 2); raise limit or max_waiting, or "
-            "send less"
+            "cannot queue for http://a.example:80: max_waiting is 2 and 2 wait for the limit already (limit 1, "
+            "limit_total None, leased 1, idle 0, dialling 0, detached 0, closing 0, waiting 2); raise limit or "
+            "max_waiting, or send less"
         )
         await r.lease(B)  # each endpoint has a queue of its own
         tasks[0].cancel()
