@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from examples import first_call, many_endpoints, streaming, tls_pinning
+from examples import first_call, many_endpoints, streaming, tls_pinning, unix_socket
 from examples.demo.load import GIVE_UP_AFTER, Tally
 from examples.demo.options import URL_CALLS, parse
 from examples.demo.screen import Style, share, summary
 from tests.support.certificates import authority, der, leaf, server_context
 from tests.support.http1 import Request, chunked, response
 from tests.support.server import ScriptedServer, answering
+from tests.support.unix_sockets import socket_path
 
 pytestmark = pytest.mark.asyncio
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-TESTED = {first_call, many_endpoints, streaming, tls_pinning}
+TESTED = {first_call, many_endpoints, streaming, tls_pinning, unix_socket}
 DEMO_SECONDS = 40.0
 
 
@@ -86,6 +87,17 @@ async def test_streaming(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == (f"downloaded 300000 bytes, SHA-256 {digest}\nuploaded in chunks, status 201\n")
     assert server.requests[1].body == b"".join(b"line %d\n" % number for number in range(1000))
     assert server.requests[1].is_chunked
+
+
+async def test_unix_socket(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred calls to its own server go over one connection; with a path it calls who listens there."""
+    await unix_socket.main()
+    assert capsys.readouterr().out == "100 calls over 1 connection, status 200\nanswer 100 on this connection\n"
+    with socket_path() as path:
+        async with ScriptedServer(answering(lambda _: response(body=b"hello")), path=path) as server:
+            await unix_socket.main(path, "http://other/x")
+        assert [(r.target, r.header("host")) for r in server.requests] == [("/x", "other")]
+    assert capsys.readouterr().out == "1 calls over 1 connection, status 200\nhello\n"
 
 
 def demo_command(*arguments: str) -> list[str]:
