@@ -1,7 +1,7 @@
 """Call: what a session's method returns, to be awaited, entered, or made a task of."""
 
 from collections.abc import Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 else:
     _Base = Generic
-
-_SHOWN: Final = frozenset({"__name__", "__qualname__", "cr_await", "cr_code", "cr_frame", "cr_running"})
 
 
 class Call(_Base[T]):
@@ -44,11 +42,23 @@ class Call(_Base[T]):
         """Drop the call without running it."""
         self._coroutine.close()
 
-    def __getattr__(self, name: str) -> Any:
-        """What asyncio shows of a coroutine: its name, and where it is."""
-        if name in _SHOWN:
-            return getattr(self._coroutine, name)
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
+    # What asyncio shows of a coroutine. No __getattr__: with one, every look at an attribute would cost more.
+
+    @property
+    def __name__(self) -> str:
+        return self._coroutine.__qualname__
+
+    @property
+    def cr_code(self) -> Any:
+        return self._coroutine.cr_code
+
+    @property
+    def cr_frame(self) -> Any:
+        return self._coroutine.cr_frame
+
+    @property
+    def cr_running(self) -> bool:
+        return self._coroutine.cr_running
 
 
 # As a base it would make its metaclass this one's, and every call would pay for the slower constructor.
