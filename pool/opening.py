@@ -23,6 +23,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from keepwarm.pool.tls import TLSOptions, aiofastnet
+from keepwarm.pool.tls_in_tls import carrier
 from keepwarm.pool.tls_sessions import ContextWithSession
 
 _Heir = TypeVar("_Heir", bound=asyncio.Protocol)
@@ -187,7 +188,7 @@ async def start_tls(
     try:
         # asyncio gives None when the connection was lost in the turn in which the handshake ended.
         secure: Any = await asyncio.get_running_loop().start_tls(
-            transport,
+            carrier(transport),
             opening,
             offering,
             server_hostname=server_hostname,
