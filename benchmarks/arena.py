@@ -57,6 +57,8 @@ def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
         keepalive=scenario.keepalive,
         ca_file=addresses.ca_file if scenario.tls else None,
         fast_tls=client.endswith("-fast-tls"),
+        resumption=not client.endswith("-full-tls"),
+        unix_path=addresses.unix if scenario.unix else None,
     )
 
 

@@ -28,7 +28,8 @@ class Job:
     """One kind of call, made `at_once` at a time.
 
     `expect` is the length of the answer's body in bytes; an answer of another length ends the run. With
-    `keepalive` False each call opens and closes a connection of its own.
+    `keepalive` False each call opens and closes a connection of its own. With `unix_path` all connections go there, and
+    the host of the URL is a name only. With `resumption` they may take up earlier TLS sessions.
     """
 
     url: str
@@ -38,6 +39,8 @@ class Job:
     keepalive: bool = True
     ca_file: str | None = None
     fast_tls: bool = False
+    unix_path: str | None = None
+    resumption: bool = True
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -24,6 +24,8 @@ PROMISES = (
     Promise("get", "keepwarm", "floor", 2.2),
     Promise("get", "keepwarm", "aiohttp", 1 / 4),
     Promise("get", "keepwarm", "pyreqwest", 2 / 3),
+    Promise("get-unix", "keepwarm", "floor", 2.2),
+    Promise("get-unix", "keepwarm", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "pyreqwest", 2 / 3),
     Promise("post", "keepwarm", "aiohttp", 1 / 4),

@@ -7,6 +7,8 @@ from benchmarks.server import JSON_SIZE, MIB
 
 TCP_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx", "pyreqwest")
 TLS_CLIENTS = ("floor", "floor-fast-tls", "keepwarm", "keepwarm-fast-tls", "aiohttp", "httpx", "pyreqwest")
+UNIX_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx")
+RECONNECT_CLIENTS = ("keepwarm", "keepwarm-full-tls", "keepwarm-fast-tls", "aiohttp")
 IDLE_CLIENTS = ("floor", "keepwarm", "aiohttp", "pyreqwest")
 IMPORTS = ("keepwarm", "aiohttp", "httpx", "pyreqwest.client")
 
@@ -22,6 +24,7 @@ class Calls:
     at_once: int
     clients: tuple[str, ...] = TCP_CLIENTS
     tls: bool = False
+    unix: bool = False
     kind: Kind = "get"
     keepalive: bool = True
     calls: int = 4000
@@ -54,6 +57,15 @@ Scenario = Calls | Imports | Idle
 SCENARIOS: tuple[Scenario, ...] = (
     Calls("get", "warm GET, 150-byte JSON, TCP, 32 at a time", "/json", JSON_SIZE, 32),
     Calls("get-1", "warm GET, 150-byte JSON, TCP, 1 at a time", "/json", JSON_SIZE, 1),
+    Calls(
+        "get-unix",
+        "warm GET, 150-byte JSON, unix socket, 32 at a time",
+        "/json",
+        JSON_SIZE,
+        32,
+        UNIX_CLIENTS,
+        unix=True,
+    ),
     Calls("get-tls", "warm GET, 150-byte JSON, TLS, 32 at a time", "/json", JSON_SIZE, 32, TLS_CLIENTS, tls=True),
     Calls("get-tls-1", "warm GET, 150-byte JSON, TLS, 1 at a time", "/json", JSON_SIZE, 1, TLS_CLIENTS, tls=True),
     Calls("post", "warm POST, 1 KiB JSON, TCP, 32 at a time", "/post", JSON_SIZE, 32, kind="post"),
@@ -61,6 +73,17 @@ SCENARIOS: tuple[Scenario, ...] = (
     Calls("upload", "upload of 10 MiB in chunks, TCP, 4 at a time", "/upload", JSON_SIZE, 4, kind="upload", calls=24),
     Calls(
         "fresh", "GET on a new connection each, TCP, 8 at a time", "/json", JSON_SIZE, 8, keepalive=False, calls=1000
+    ),
+    Calls(
+        "reconnect-tls",
+        "GET on a new TLS connection each, 4 at a time",
+        "/json",
+        JSON_SIZE,
+        4,
+        RECONNECT_CLIENTS,
+        tls=True,
+        keepalive=False,
+        calls=400,
     ),
     Imports(),
     Idle(),

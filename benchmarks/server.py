@@ -1,7 +1,8 @@
 """The bundled server: answers from memory, for machines without nginx and for holding idle connections open.
 
 Run ``python -m benchmarks.server DIRECTORY``: it takes server.pem from the directory, listens on two free ports of
-127.0.0.1 (plain and TLS), prints them as one JSON line and ends when its standard input does.
+127.0.0.1 (plain and TLS) and on a unix socket in the directory, prints all three as one JSON line and ends when its
+standard input does.
 """
 
 import asyncio
@@ -96,8 +97,10 @@ async def serve(directory: Path) -> None:
     hall = Hall()
     plain = await loop.create_server(lambda: ServerProtocol(hall), HOST, 0, backlog=4096)
     secure = await loop.create_server(lambda: ServerProtocol(hall), HOST, 0, backlog=4096, ssl=tls)
+    path = str(directory / "bench.sock")
+    await loop.create_unix_server(lambda: ServerProtocol(hall), path, backlog=4096)
     ports = [server.sockets[0].getsockname()[1] for server in (plain, secure)]
-    print(json.dumps({"tcp": ports[0], "tls": ports[1]}), flush=True)
+    print(json.dumps({"tcp": ports[0], "tls": ports[1], "unix": path}), flush=True)
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     await stdin.read()

@@ -27,6 +27,7 @@ NGINX_HTTP = """
     server {
         listen LISTEN_TCP backlog=4096;
         listen LISTEN_TLS ssl backlog=4096;
+        listen unix:{directory}/bench.sock backlog=4096;
         location = /json { return 200 'JSON_BODY'; }
         location = /post { return 200 'JSON_BODY'; }
         # `return` would answer before the body is there. A proxy reads it all first; here it sends none of it on.
@@ -49,6 +50,7 @@ class Addresses:
     kind: str
     tcp: int
     tls: int
+    unix: str
     ca_file: str
 
     def url(self, path: str, tls: bool) -> str:
@@ -58,7 +60,8 @@ class Addresses:
 def make_certificates(directory: Path) -> str:
     """Write server.pem and ca.pem; the path of the latter."""
     authority = trustme.CA()
-    certificate = authority.issue_cert(HOST, "localhost")
+    # One authority between the root and the server, as almost everywhere: a full handshake has two certificates to read.
+    certificate = authority.create_child_ca().issue_cert(HOST, "localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
     return str(directory / "ca.pem")
@@ -75,8 +78,9 @@ def nginx_server(directory: Path, core: int | None) -> Iterator[Addresses]:
     (directory / "mib").write_bytes(b"\0" * MIB)
     tcp, tls = free_port(), free_port()
     http = NGINX_HTTP.replace("LISTEN_TCP", f"{HOST}:{tcp}").replace("LISTEN_TLS", f"{HOST}:{tls}")
-    with running(Nginx(directory, http.replace("JSON_BODY", JSON_BODY.decode()), (tcp, tls), core)):
-        yield Addresses("nginx", tcp, tls, ca_file)
+    unix = str(directory / "bench.sock")
+    with running(Nginx(directory, http.replace("JSON_BODY", JSON_BODY.decode()), (tcp, tls, unix), core)):
+        yield Addresses("nginx", tcp, tls, unix, ca_file)
 
 
 @contextlib.contextmanager

@@ -7,16 +7,19 @@ import aiohttp
 from benchmarks.job import BODY, JSON_HEADERS, Client, Job, Kind, pieces, unexpected
 
 
+def make_connector(job: Job) -> aiohttp.BaseConnector:
+    tls = job.tls_context()
+    if job.unix_path is not None:
+        return aiohttp.UnixConnector(job.unix_path, limit=job.at_once, keepalive_timeout=3600)
+    if job.keepalive:
+        return aiohttp.TCPConnector(limit=job.at_once, keepalive_timeout=3600, ssl=tls or True)
+    return aiohttp.TCPConnector(limit=job.at_once, force_close=True, ssl=tls or True)
+
+
 class Aiohttp:
     def __init__(self, job: Job) -> None:
         self._url = job.url
-        tls = job.tls_context()
-        connector = (
-            aiohttp.TCPConnector(limit=job.at_once, keepalive_timeout=3600, ssl=tls or True)
-            if job.keepalive
-            else aiohttp.TCPConnector(limit=job.at_once, force_close=True, ssl=tls or True)
-        )
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = aiohttp.ClientSession(connector=make_connector(job))
 
     async def get(self) -> bytes:
         async with self._session.get(self._url) as response:

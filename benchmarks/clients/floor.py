@@ -112,6 +112,9 @@ class Floor:
         self._idle: list[FloorConnection] = []
         self._request = encode(job, parts.netloc, parts.path)
         loop = asyncio.get_running_loop()
+        if job.unix_path is not None:
+            self._create = partial(loop.create_unix_connection, lambda: FloorConnection(loop), job.unix_path)
+            return
         create = partial(aiofastnet.create_connection, loop) if job.fast_tls else loop.create_connection
         options: dict[str, ssl.SSLContext | None] = {"ssl": job.tls_context()}
         self._create = partial(create, lambda: FloorConnection(loop), parts.hostname, parts.port, **options)

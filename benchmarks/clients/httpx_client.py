@@ -12,7 +12,12 @@ class Httpx:
         kept = job.at_once if job.keepalive else 0
         limits = httpx.Limits(max_connections=job.at_once, max_keepalive_connections=kept, keepalive_expiry=3600)
         tls = job.tls_context()
-        self._client = httpx.AsyncClient(limits=limits, verify=True if tls is None else tls, timeout=60)
+        verify = True if tls is None else tls
+        if job.unix_path is not None:
+            transport = httpx.AsyncHTTPTransport(uds=job.unix_path, limits=limits, verify=verify)
+            self._client = httpx.AsyncClient(transport=transport, timeout=60)
+        else:
+            self._client = httpx.AsyncClient(limits=limits, verify=verify, timeout=60)
 
     async def call(self) -> bytes:
         if self._kind == "post":

@@ -6,17 +6,23 @@ import keepwarm
 from benchmarks.job import BODY, JSON_HEADERS, Client, Job, Kind, pieces, unexpected
 
 
+def make_connector(job: Job) -> keepwarm.BaseConnector:
+    if job.unix_path is not None:
+        return keepwarm.UnixConnector(job.unix_path, limit=job.at_once, keepalive_timeout=3600)
+    return keepwarm.TCPConnector(
+        limit=job.at_once,
+        keepalive_timeout=3600,
+        force_close=not job.keepalive,
+        ssl_context=job.tls_context(),
+        fast_tls=job.fast_tls,
+        tls_resumption=job.resumption,
+    )
+
+
 class Keepwarm:
     def __init__(self, job: Job) -> None:
         self._url = job.url
-        self._connector = keepwarm.TCPConnector(
-            limit=job.at_once,
-            keepalive_timeout=3600,
-            force_close=not job.keepalive,
-            ssl_context=job.tls_context(),
-            fast_tls=job.fast_tls,
-        )
-        self._session = keepwarm.ClientSession(connector=self._connector)
+        self._session = keepwarm.ClientSession(connector=make_connector(job))
 
     async def get(self) -> bytes:
         async with self._session.get(self._url) as response:
