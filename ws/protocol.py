@@ -28,6 +28,7 @@ from keepwarm.ws.frames import (
     judge_header,
     read_length,
     read_plain,
+    read_single,
 )
 from keepwarm.ws.messages import (
     CLOSE_INVALID_TEXT,
@@ -133,6 +134,10 @@ class WSProtocol(Outbound):
         if self._is_clean:
             # Nothing is held and nothing is in the making: whole plain messages need no more than this.
             try:
+                message = read_single(data, self._limit)
+                if message is not None:
+                    out.append(message)
+                    return
                 pos = read_plain(data, 0, self._limit, MAX_BATCH // 2, out)
             except UnicodeDecodeError:
                 self._fail(invalid_text(), out)
