@@ -39,10 +39,10 @@ class KeySource:
 
     def next_key(self) -> bytes:
         """A key of four bytes that was not given out before."""
-        for (key,) in self._keys:
-            return key
-        self._keys = struct.iter_unpack("4s", self._read(self.BLOCK))
-        return next(self._keys)[0]
+        while True:  # other threads may take all of a new block before this one comes to it
+            for (key,) in self._keys:
+                return key
+            self._keys = struct.iter_unpack("4s", self._read(self.BLOCK))
 
     def abandon_after_fork(self) -> None:
         """The parent goes on with this block; the child takes a new one."""
