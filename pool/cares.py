@@ -281,13 +281,13 @@ class SharedResolver:
 
     def _create(self) -> "aiodns.DNSResolver":
         try:
-            # "b": the name servers only. c-ares would read the hosts file on the loop's thread.
+            # Not lookups="b", the name servers only: pycares frees that text before c-ares has read it, and a channel
+            # made of what lies there then refuses every name.
             return aiodns.DNSResolver(
                 self._options.nameservers,
                 cast("asyncio.AbstractEventLoop", self._gate),
                 timeout=self._options.timeout,
                 tries=self._options.tries,
-                lookups="b",
             )
         except (pycares.AresError, OSError, RuntimeError) as exc:
             raise unavailable(exc) from exc

@@ -122,7 +122,7 @@ class AsyncResolver:
     `nameservers` are IP addresses with an optional port (``192.0.2.1``, ``192.0.2.1:53``, ``[2001:db8::1]:53``); None
     takes those of /etc/resolv.conf. `timeout` is in seconds for one try of one server, `tries` the number of tries
     for each server; None takes what /etc/resolv.conf says, or 2 s and 3 tries. `loop` defaults to the loop of the
-    first lookup. The hosts file is not looked at.
+    first lookup. c-ares looks into /etc/hosts first where /etc/nsswitch.conf says so.
 
     Resolvers with equal options on one loop share one c-ares channel. It is opened by the first lookup and closed
     when the last of them closes or is dropped. With an old c-ares the first lookup issues OldCaresWarning.

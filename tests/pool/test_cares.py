@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiodns
 import pycares
 import pytest
 import uvloop
@@ -281,6 +282,24 @@ async def test_alone_an_async_resolver_that_cannot_start_fails(monkeypatch: pyte
     with pytest.raises(CaresUnavailable, match="inotify"):
         await resolver.resolve("a.example", 80)
     resolver.close()
+
+
+async def test_no_text_is_left_to_pycares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pycares 5 frees these options before c-ares reads them: a channel made so refuses every name now and then."""
+    given: list[dict[str, object]] = []
+    make = aiodns.DNSResolver
+
+    def recorded(*args: Any, **options: Any) -> aiodns.DNSResolver:
+        given.append(options)
+        return make(*args, **options)
+
+    monkeypatch.setattr("aiodns.DNSResolver", recorded)
+    async with NameServer() as dns:
+        dns.add("a.example", "10.0.0.1")
+        with asking(dns) as resolver:
+            assert hosts_of(await resolver.resolve("a.example", 80)) == ["10.0.0.1"]
+    assert len(given) == 1
+    assert not {"lookups", "resolvconf_path", "domains"}.intersection(given[0])
 
 
 @pytest.mark.fault("D19")
