@@ -235,6 +235,23 @@ async def test_what_came_and_went_is_forgotten(loop: asyncio.AbstractEventLoop) 
     await rig.close()
 
 
+@pytest.mark.parametrize(("agreed", "needed"), [(10, 16), (31, 2)])
+async def test_a_name_that_settles_is_believed_again(agreed: int, needed: int, loop: asyncio.AbstractEventLoop) -> None:
+    """After answers without anything in common it takes more of them, until 32 in a row have agreed."""
+    rig = FollowRig(loop, *hosts(4), ttl=5.0)
+    channels = await rig.lease(4)
+    for number in range(4):
+        await rig.says(f"10.0.1.{number}", after=5.0, ttl=5.0)
+    for _ in range(1 + agreed):
+        await rig.says(*hosts(4), after=5.0, ttl=5.0)
+    count = 0
+    while not channels["10.0.0.4"].retiring:
+        await rig.says(*hosts(3), after=5.0, ttl=5.0)
+        count += 1
+    assert count == needed
+    await rig.close()
+
+
 async def test_a_family_that_is_missing_says_nothing(loop: asyncio.AbstractEventLoop) -> None:
     """Half of a lookup may have failed: without any IPv6 address in the answer those connections stay."""
     rig = FollowRig(loop, "10.0.0.1", "::1")
