@@ -89,7 +89,7 @@ class ClientRequest:
         json: Any = None,
         cookies: Any = None,
         encoding: str = "utf-8",
-        auth: BasicAuth | None = None,
+        auth: BasicAuth | tuple[str, str] | None = None,
         version: Any = None,
         compress: Any = None,
         chunked: Any = None,
