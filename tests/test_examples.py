@@ -13,6 +13,7 @@ from examples import first_call, many_endpoints, streaming, tls_pinning, unix_so
 from examples.demo.load import GIVE_UP_AFTER, Tally
 from examples.demo.options import URL_CALLS, parse
 from examples.demo.screen import Style, share, summary
+from keepwarm.pool.pins import public_key_info
 from tests.support.certificates import authority, der, leaf, server_context
 from tests.support.http1 import Request, chunked, response
 from tests.support.server import ScriptedServer, answering
@@ -66,12 +67,29 @@ async def test_tls_pinning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     authority().cert_pem.write_to_path(str(ca_file))
     pin = hashlib.sha256(der(leaf())).hexdigest()
     async with ScriptedServer(ssl=server_context()) as server:
-        assert await tls_pinning.main(server.url(), pin, str(ca_file))
-        assert not await tls_pinning.main(server.url(), "00" * 32, str(ca_file))
+        right = tls_pinning.read_pins(["00" * 32, pin], "127.0.0.1")
+        wrong = tls_pinning.read_pins(["key:" + "00" * 32, f"other.test={pin}"], "127.0.0.1")
+        assert await tls_pinning.main(server.url(), right, str(ca_file))
+        assert not await tls_pinning.main(server.url(), wrong, str(ca_file))
         assert len(server.requests) == 1
-    assert capsys.readouterr().out == (
-        f"the pin matches; status 200\nnothing was sent: 127.0.0.1:{server.port} has the certificate {pin}\n"
-    )
+        assert await tls_pinning.main(server.url(), wrong, str(ca_file), report_only=True)
+    key = hashlib.sha256(public_key_info(der(leaf()))).hexdigest()
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
+    assert first == fourth == "status 200"
+    assert second == f"nothing was sent: 127.0.0.1:{server.port} has the certificate {key}"
+    assert third.startswith("only reported: the certificate of 127.0.0.1") and key in third
+
+
+async def test_tls_pinning_from_the_command_line(tmp_path: Path) -> None:
+    """Its status says whether the pin fits."""
+    ca_file = tmp_path / "ca.pem"
+    authority().cert_pem.write_to_path(str(ca_file))
+    pin = hashlib.sha256(der(leaf())).hexdigest()
+    async with ScriptedServer(ssl=server_context()) as server:
+        for given, status in ((pin, 0), (f"127.0.0.1={pin}", 0), ("00" * 32, 1)):
+            program = [sys.executable, "-m", "examples.tls_pinning", "--ca", str(ca_file), server.url(), given]
+            done = await asyncio.to_thread(subprocess.run, program, cwd=EXAMPLES.parent, capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (status, "")
 
 
 async def test_streaming(capsys: pytest.CaptureFixture[str]) -> None:
