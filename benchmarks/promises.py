@@ -28,6 +28,7 @@ PROMISES = (
     Promise("get-unix", "keepwarm", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "pyreqwest", 2 / 3),
+    Promise("reconnect-tls", "keepwarm", "keepwarm-full-tls", 0.8),
     Promise("post", "keepwarm", "aiohttp", 1 / 4),
     Promise("download", "keepwarm", "floor", 1.3),
     Promise("upload", "keepwarm", "floor", 1.3),
