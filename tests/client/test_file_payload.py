@@ -109,7 +109,7 @@ async def test_anything_with_read() -> None:
 
 @pytest.mark.parametrize(
     "opener",
-    [lambda p: p.open(), lambda p: p.open("r+"), lambda p: io.StringIO("text"),
+    [lambda p: p.open(), lambda p: p.open("r+"), lambda p: io.TextIOWrapper(io.BytesIO(b"text")),
      lambda p: tempfile.NamedTemporaryFile("w+")],  # noqa: SIM115
 )  # fmt: skip
 async def test_text_mode(path: Path, opener: Callable[[Path], Any]) -> None:
