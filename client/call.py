@@ -46,19 +46,22 @@ class Call(_Base[T]):
 
     @property
     def __name__(self) -> str:
-        return self._coroutine.__qualname__
+        return str(getattr(self._coroutine, "__qualname__", type(self).__qualname__))
 
     @property
     def cr_code(self) -> Any:
-        return self._coroutine.cr_code
+        coroutine: Any = self._coroutine
+        return coroutine.cr_code
 
     @property
     def cr_frame(self) -> Any:
-        return self._coroutine.cr_frame
+        coroutine: Any = self._coroutine
+        return coroutine.cr_frame
 
     @property
-    def cr_running(self) -> bool:
-        return self._coroutine.cr_running
+    def cr_running(self) -> Any:
+        coroutine: Any = self._coroutine
+        return coroutine.cr_running
 
 
 # As a base it would make its metaclass this one's, and every call would pay for the slower constructor.
