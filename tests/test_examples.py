@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import first_call, many_endpoints, streaming, tls_pinning, unix_socket
+from examples import dns_cache, first_call, many_endpoints, streaming, tls_pinning, unix_socket
 from examples.demo.load import GIVE_UP_AFTER, Tally
 from examples.demo.options import URL_CALLS, parse
 from examples.demo.screen import Style, share, summary
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-TESTED = {first_call, many_endpoints, streaming, tls_pinning, unix_socket}
+TESTED = {dns_cache, first_call, many_endpoints, streaming, tls_pinning, unix_socket}
 DEMO_SECONDS = 40.0
 
 
@@ -59,6 +59,16 @@ async def test_many_endpoints(capsys: pytest.CaptureFixture[str]) -> None:
             assert len(server.requests) == 50
             assert server.accepted <= 4
             assert f"http://127.0.0.1:{server.port}: 50 calls over {server.accepted} sockets" in shown
+
+
+async def test_dns_cache(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own resolver is asked once, the two addresses get half of the calls each, and an unknown name says so."""
+    async with ScriptedServer() as one, ScriptedServer(host="127.0.0.2", port=one.port) as two:
+        await dns_cache.main(one.port, "127.0.0.1", "127.0.0.2")
+        assert [len(server.requests) for server in (one, two)] == [20, 20]
+    shown = capsys.readouterr().out
+    assert shown.startswith("40 dials, 1 lookup; 32 answers from the cache, 8 waited for it\n")
+    assert "cannot resolve 'other.internal': it is not in the table" in shown
 
 
 async def test_tls_pinning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,19 +149,19 @@ async def run_demo(*arguments: str) -> tuple[int, str, str]:
 
 def test_demo_with_its_own_servers() -> None:
     """A small run answers every call and says so; the sockets are those that the limit allows."""
-    command = demo_command("--calls", "1000", "--limit", "3")
+    command = demo_command("--calls", "1800", "--limit", "3")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "All 1,000 calls were answered, each with its own answer." in done.stdout
+    assert "All 1,800 calls were answered, each with its own answer." in done.stdout
     rows = [
         line.split() for line in done.stdout.splitlines() if line.strip().startswith(("GET", "POST", "all", "total"))
     ]
     calls = [int(row[-9].replace(",", "")) for row in rows]
     sockets = [int(row[-3]) for row in rows]
-    assert calls == [100, 100, 100, 100, 100, 500, 1000]
-    assert all(1 <= opened <= 3 for opened in sockets[:5])
-    assert sockets[5] <= 3 * 5 - sum(sockets[:5])  # what is warm already is not opened again
-    assert sockets[6] == sum(sockets[:6])
+    assert calls == [100] * 9 + [900, 1800]
+    assert all(1 <= opened <= 3 for opened in sockets[:9])
+    assert sockets[9] <= 3 * 9 - sum(sockets[:9])  # what is warm already is not opened again
+    assert sockets[10] == sum(sockets[:10])
 
 
 async def test_demo_with_a_url() -> None:
@@ -188,7 +198,7 @@ def test_demo_ends_cleanly_on_ctrl_c() -> None:
             process.kill()
     assert (process.returncode, err.strip()) == (130, "stopped by Ctrl-C; everything is closed")
     assert "GET  catalogue" in out
-    assert len(children) == 2
+    assert len(children) == 3
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
