@@ -9,7 +9,8 @@ from types import ModuleType
 
 # B-12 (ws_response_class) comes with the WebSocket rows.
 # Sections: A decisions, B session, C requests, D its end, E module functions, F base connector, G TCP connector,
-# I unix connector, J connection, K response, L BasicAuth, M errors, O streams, P protocol and headers, R deprecations.
+# I unix connector, J connection, K response, L BasicAuth, M errors, N WebSocket names,
+# O streams, P protocol and headers, R deprecations.
 SECTIONS = {
     "A": "01-08 14-19 21-29 31",
     "B": "01-11 13-22",
@@ -23,6 +24,7 @@ SECTIONS = {
     "K": "01-28",
     "L": "16-18",
     "M": "01-25",
+    "N": "01-16",
     "O": "01-18",
     "P": "01-13 16-17 19",
     "R": "01-02 04-07 10-11",
