@@ -62,8 +62,8 @@ def cut_short(waiter: Waiter, now: float) -> ClientTimeoutError:
 
 def queue_full(home: EndpointPool, limits: Limits) -> PoolFullError:
     return PoolFullError(
-        f"cannot queue for {home.endpoint}: max_waiting is {limits.max_waiting} and {home.uncovered} wait for the limit "
-        f"already ({numbers(home, limits)}); raise limit or max_waiting, or send less",
+        f"cannot queue for {home.endpoint}: max_waiting is {limits.max_waiting} and {home.uncovered} wait for the "
+        f"limit already ({numbers(home, limits)}); raise limit or max_waiting, or send less",
         endpoint=home.endpoint,
     )
 

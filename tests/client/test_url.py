@@ -139,7 +139,8 @@ def test_params_as_text_must_be_encoded(params: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [5, b"a=b", [("a", None)], {"a": True}, {"a": b"x"}, {"a": [[1]]}, {"a": {"b": 1}}, {1: "a"}, ["ab"], {"a"}]
+    "params",
+    [5, b"a=b", [("a", None)], {"a": True}, {"a": b"x"}, {"a": [[1]]}, {"a": {"b": 1}}, {1: "a"}, ["ab"], {"a"}],
 )
 def test_params_of_wrong_types(params: object) -> None:
     with pytest.raises(TypeError, match="params"):
