@@ -215,6 +215,7 @@ class ClientProtocolError(ClientResponseError, BadHttpMessage):
     """What the peer sent is not valid HTTP. The connection was closed; nothing more is read from it."""
 
     phase: str | None = "head"
+
     def __init__(self, message: str, *, headers: "Headers | None" = None, **context: Any) -> None:
         HttpProcessingError.__init__(self, message=message, headers=headers, **context)
         self.args = (message,)
