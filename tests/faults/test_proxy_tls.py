@@ -243,24 +243,24 @@ async def test_cancel_at_every_step(scheme: str, double: bool) -> None:
     async with (
         ScriptedServer(ssl=server_context()) as origin,
         RelayingProxy(server_context() if scheme == "https" else None) as proxy,
+        through(proxy.port, scheme=scheme, limit=1, force_close=True) as calls,
     ):
-        async with through(proxy.port, scheme=scheme, limit=1, force_close=True) as calls:
 
-            async def call() -> None:
-                path = f"/{next(number)}"
-                assert await fetch(calls, f"https://{ORIGIN}:{origin.port}{path}") == path
+        async def call() -> None:
+            path = f"/{next(number)}"
+            assert await fetch(calls, f"https://{ORIGIN}:{origin.port}{path}") == path
 
-            async def check(k: int) -> None:
-                for _ in range(200):
-                    stats = numbers(calls)
-                    left = (stats.leased, stats.waiting, stats.dialling, stats.open - stats.idle)
-                    if not any(left) and origin.open == stats.idle:
-                        return
-                    await asyncio.sleep(0.001)
-                raise AssertionError(f"left: {numbers(calls)}, and {origin.open} at the origin")
+        async def check(k: int) -> None:
+            for _ in range(200):
+                stats = numbers(calls)
+                left = (stats.leased, stats.waiting, stats.dialling, stats.open - stats.idle)
+                if not any(left) and origin.open == stats.idle:
+                    return
+                await asyncio.sleep(0.001)
+            raise AssertionError(f"left: {numbers(calls)}, and {origin.open} at the origin")
 
-            assert await cancel_at_every_step(call, check=check, double=double) > 10
-            await call()
+        assert await cancel_at_every_step(call, check=check, double=double) > 10
+        await call()
 
 
 @pytest.mark.fault("P09", "X05")

@@ -17,14 +17,16 @@ PROXY, ORIGIN, OTHER = "proxy.keepwarm.test", "origin.keepwarm.test", "other.kee
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
-def through(port: int, *, scheme: str = "http", userinfo: str = "", **options: Any) -> ClientSession:
+def through(
+    port: int, *, scheme: str = "http", userinfo: str = "", headers: Any = None, **options: Any
+) -> ClientSession:
     """A session through the proxy at `port`, that trusts the tests' authority. Only PROXY's name can be looked up:
     the resolver says "this machine" to everything and notes what it was asked."""
     options = {"ssl_context": client_context(), "resolver": Recording("127.0.0.1"), "force_close": False} | options
     if scheme == "https":
         options = {"proxy_ssl_context": client_context()} | options
     connector = ProxyConnector(f"{scheme}://{userinfo}{PROXY}:{port}", **options)
-    return ClientSession(connector=connector)
+    return ClientSession(connector=connector, headers=headers)
 
 
 def tunnelling(
