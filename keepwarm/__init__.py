@@ -93,6 +93,7 @@ from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
+from keepwarm.pool.proxy_connector import ProxyConnector
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Address, Answer, Resolver
 from keepwarm.pool.stats import EndpointStats, PoolStats
@@ -186,6 +187,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeoutError",
     "ProxyConnectionError",
+    "ProxyConnector",
     "PublicKeyPin",
     "ReadTimeoutError",
     "RequestContext",
