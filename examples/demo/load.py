@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 import keepwarm
 
@@ -36,16 +36,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One endpoint: its name for people, its base URL, the calls that are made to it in turn."""
+    """One endpoint and the way to it: its name for people, the session, the calls that are made in turn."""
 
     name: str
-    base: str
+    session: keepwarm.ClientSession
     calls: tuple[Call, ...]
 
     @classmethod
-    def numbered(cls, name: str, base: str, post: bool) -> Self:
+    def numbered(cls, name: str, session: keepwarm.ClientSession, base: str, post: bool = False) -> Self:
         body = POST_BODY if post else None
-        return cls(name, base, tuple(Call(f"{base}/items/{number}", number, body) for number in range(NUMBERS)))
+        return cls(name, session, tuple(Call(f"{base}/items/{number}", number, body) for number in range(NUMBERS)))
 
 
 @dataclass(slots=True)
@@ -92,19 +92,22 @@ class Tally:
 
 
 class Load:
-    """The calls of one row after the other, through one session. `rows` grows while they run."""
+    """The calls of one row after the other, over these connectors. `rows` grows while they run."""
 
-    def __init__(self, session: keepwarm.ClientSession, connector: keepwarm.BaseConnector, callers: int) -> None:
-        self._session = session
-        self._connector = connector
+    def __init__(self, connectors: list[keepwarm.BaseConnector], callers: int) -> None:
+        self._connectors = connectors
         self._callers = callers
         self.rows: list[Tally] = []
+
+    def count(self, what: Literal["open", "dials", "leases", "reused"]) -> int:
+        """One of the pools' own numbers, over all connectors."""
+        return sum(getattr(connector.stats().total, what) for connector in self._connectors)
 
     async def run(self, name: str, targets: list[Target], calls: int) -> None:
         """`calls` calls to each target, all targets at once, `callers` at a time for each."""
         row = Tally(name, numbered=all(call.number is not None for target in targets for call in target.calls))
         self.rows.append(row)
-        before = self._connector.stats().total
+        before = self.count("dials"), self.count("leases"), self.count("reused")
         cpu, wall = time.process_time(), time.perf_counter()
         try:
             async with asyncio.TaskGroup() as group:
@@ -114,10 +117,9 @@ class Load:
                         group.create_task(self._caller(target, left, row))
         finally:
             row.cpu, row.wall = time.process_time() - cpu, time.perf_counter() - wall
-            after = self._connector.stats().total
-            row.sockets = after.dials - before.dials
-            row.leases = after.leases - before.leases
-            row.reused = after.reused - before.reused
+            row.sockets = self.count("dials") - before[0]
+            row.leases = self.count("leases") - before[1]
+            row.reused = self.count("reused") - before[2]
 
     async def _caller(self, target: Target, left: Iterator[int], row: Tally) -> None:
         for turn in left:
@@ -126,7 +128,7 @@ class Load:
             call = target.calls[turn % len(target.calls)]
             began = time.perf_counter()
             try:
-                complaint = await self._make(call)
+                complaint = await self._make(target.session, call)
             except (keepwarm.ClientError, OSError, ValueError) as exc:
                 complaint = f"{type(exc).__name__}: {exc}"
             if complaint is None:
@@ -134,7 +136,7 @@ class Load:
             else:
                 row.fail(complaint)
 
-    async def _make(self, call: Call) -> str | None:
+    async def _make(self, session: keepwarm.ClientSession, call: Call) -> str | None:
         method = "GET" if call.body is None else "POST"
-        async with self._session.request(method, call.url, data=call.body) as response:
+        async with session.request(method, call.url, data=call.body) as response:
             return call.complaint(response.status, await response.read())

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-CALLS = 100_000
+CALLS = 90_000
 CALLERS = 16
 LIMIT = 8
 URL_CALLS = 2_000
@@ -32,8 +32,9 @@ def parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m examples.demo",
         description=(
-            "Makes keepalive calls and shows what they cost. Without URL: to five endpoints on loopback, served by "
-            "uvicorn processes that the demo starts and stops (three plain, two TLS). With URL: GET, to your server."
+            "Makes keepalive calls and shows what they cost. Without URL: to uvicorn processes on loopback that "
+            "the demo starts and stops, directly, with a pin, over a proxy, through a tunnel and over a unix socket. "
+            "With URL: GET, to your server."
         ),
         epilog="Exit status: 0 when every call was answered, 1 when one failed, 130 after Ctrl-C.",
     )

@@ -1,9 +1,10 @@
-"""One uvicorn process. Run ``python -m examples.demo.server SOCKETS [CERTIFICATE]``.
+"""One uvicorn process. Run ``python -m examples.demo.server SOCKETS [--certificate FILE] [--unix PATH]``.
 
-It listens on SOCKETS free ports of 127.0.0.1, prints them as a JSON list, and ends when its standard input does: so it
-never outlives the demo.
+It listens on SOCKETS free ports of 127.0.0.1, which it prints as a JSON list, and on a unix socket at PATH. It ends
+when its standard input does: so it never outlives the demo.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -26,7 +27,14 @@ def listening_socket() -> socket.socket:
     return listener
 
 
-async def serve(sockets: list[socket.socket], certificate: str | None) -> None:
+def listening_at(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(256)
+    return listener
+
+
+async def serve(sockets: list[socket.socket], ports: list[int], certificate: str | None) -> None:
     config = uvicorn.Config(
         app, ssl_certfile=certificate, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=60
     )
@@ -39,13 +47,21 @@ async def serve(sockets: list[socket.socket], certificate: str | None) -> None:
             server.should_exit = server.force_exit = True
 
     loop.add_reader(sys.stdin.fileno(), on_stdin)
-    print(json.dumps([listener.getsockname()[1] for listener in sockets]), flush=True)
+    print(json.dumps(ports), flush=True)
     await server.serve(sockets=sockets)
 
 
 def main() -> None:
-    sockets = [listening_socket() for _ in range(int(sys.argv[1]))]
-    uvloop.run(serve(sockets, sys.argv[2] if len(sys.argv) > 2 else None))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sockets", type=int)
+    parser.add_argument("--certificate")
+    parser.add_argument("--unix")
+    given = parser.parse_args()
+    sockets = [listening_socket() for _ in range(given.sockets)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    if given.unix:
+        sockets.append(listening_at(given.unix))
+    uvloop.run(serve(sockets, ports, given.certificate))
 
 
 if __name__ == "__main__":

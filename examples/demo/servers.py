@@ -1,7 +1,9 @@
-"""Starts the uvicorn processes of the demo, plain and TLS, and stops them."""
+"""Starts the processes of the demo, two of uvicorn (plain and TLS) and a proxy, and stops them."""
 
 import asyncio
+import hashlib
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import trustme
 
+from examples.demo.proxy import HOST, LOGIN, PASSWORD
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 20.0
 STOP_SECONDS = 5.0
@@ -17,20 +21,29 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Base URLs of what listens, and the file of the authority that signed the TLS ones."""
+    """Base URLs of what listens, and how it is reached.
+
+    `ca_file` has the authority that signed the certificate of the TLS ones, `fingerprint` is that certificate's. The
+    plain process listens at `unix_path` too.
+    """
 
     plain: list[str]
     secure: list[str]
     ca_file: Path
+    fingerprint: bytes
+    unix_path: str
+    proxy: str
+    login: str = LOGIN
+    password: str = PASSWORD
 
 
 @asynccontextmanager
-async def uvicorn_process(*arguments: str) -> AsyncIterator[list[int]]:
-    """The ports on which a child process serves."""
+async def child_process(module: str, *arguments: str) -> AsyncIterator[list[int]]:
+    """The ports on which ``python -m module`` serves."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "examples.demo.server",
+        f"examples.demo.{module}",
         *arguments,
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
@@ -41,7 +54,7 @@ async def uvicorn_process(*arguments: str) -> AsyncIterator[list[int]]:
     try:
         line = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS)
         if not line:
-            raise RuntimeError(f"the uvicorn process ended with the status {await process.wait()}")
+            raise RuntimeError(f"the {module} process ended with the status {await process.wait()}")
         yield json.loads(line)
     finally:
         process.stdin.close()
@@ -58,14 +71,21 @@ async def running_servers(directory: Path, plain: int, secure: int) -> AsyncIter
     authority = trustme.CA()
     certificate = directory / "server.pem"
     ca_file = directory / "ca.pem"
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    issued = authority.issue_cert("localhost", HOST)
+    issued.private_key_and_cert_chain_pem.write_to_path(str(certificate))
     authority.cert_pem.write_to_path(str(ca_file))
+    der = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+    unix_path = str(directory / "app.sock")
     async with (
-        uvicorn_process(str(plain)) as plain_ports,
-        uvicorn_process(str(secure), str(certificate)) as secure_ports,
+        child_process("server", str(plain), "--unix", unix_path) as plain_ports,
+        child_process("server", str(secure), "--certificate", str(certificate)) as secure_ports,
+        child_process("proxy") as (proxy_port,),
     ):
         yield Servers(
-            [f"http://127.0.0.1:{port}" for port in plain_ports],
-            [f"https://127.0.0.1:{port}" for port in secure_ports],
+            [f"http://{HOST}:{port}" for port in plain_ports],
+            [f"https://{HOST}:{port}" for port in secure_ports],
             ca_file,
+            hashlib.sha256(der).digest(),
+            unix_path,
+            f"http://{HOST}:{proxy_port}",
         )
