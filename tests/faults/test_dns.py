@@ -1,4 +1,4 @@
-"""FAULTS D01, D02, D06, D07: a service behind a name, over real sockets and a scripted name server."""
+"""FAULTS D01, D02, D06, D07, X17: a service behind a name, over real sockets and a scripted name server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,13 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from keepwarm.client.session import ClientSession
+from keepwarm.pool.address import Answer
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.errors import DNSError
+from keepwarm.pool.proxy_connector import ProxyConnector
 from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, numbers, serve, session
 from tests.support.dialing import until
 from tests.support.fakes import FakeClock
+from tests.support.leaks import turns
 from tests.support.nameserver import NameServer
+from tests.support.resolvers import ScriptedResolver, address
 from tests.support.server import ScriptedServer
 
 pytestmark = pytest.mark.asyncio
@@ -75,6 +79,25 @@ async def test_a_rolling_restart_of_eight_servers(clock: FakeClock) -> None:
         await asyncio.gather(*(fetch(calls, url) for _ in EIGHT))
         assert [server.accepted > 1 for server in servers] == [True] * 7 + [False]
         assert numbers(calls).dial_failures == 0
+
+
+@pytest.mark.fault("X17")
+async def test_a_proxy_is_not_followed_for_its_targets(clock: FakeClock) -> None:
+    """The address of a proxy says nothing about the targets behind it: their connections stay, their names unasked."""
+    resolver = ScriptedResolver("127.0.0.1", ttl=1.0)
+    async with ScriptedServer() as proxy:
+        resolver.says = Answer((address("127.0.0.1", proxy.port),), 1.0)
+        url = f"http://proxy.test:{proxy.port}"
+        connector = ProxyConnector(url, force_close=False, resolver=resolver, dns=DNSOptions())
+        async with session(connector) as calls:
+            await fetch(calls, "http://target.test/x")
+            resolver.says = Answer((address("127.0.0.2", proxy.port),), 1.0)
+            for _ in range(5):
+                clock.advance(1.0)
+                await turns(3)
+            assert resolver.calls == [("proxy.test", proxy.port, 0)]
+            await fetch(calls, "http://target.test/x")
+            assert proxy.accepted == 1 and not numbers(calls).retired
 
 
 @PLAIN_AND_TLS

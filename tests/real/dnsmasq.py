@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.launch import command
 from benchmarks.nginx import HOST, free_port
 
 ZONE = "dnsmasq.test"
@@ -26,7 +27,10 @@ class DnsmasqError(Exception):
 
 
 class Dnsmasq:
-    """A name server for ZONE and nothing else. A name in it that has no record does not exist."""
+    """A name server for ZONE and nothing else. A name in it that has no record does not exist.
+
+    Start it from the main thread: it ends with the thread that started it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._records = directory / "records"
@@ -51,7 +55,9 @@ class Dnsmasq:
         options += ["--log-queries", f"--log-facility={self._log}"]
         if os.geteuid() == 0:
             options.append("--user=root")  # else it could not read its records again
-        self._process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, start_new_session=True)
+        self._process = subprocess.Popen(
+            command(None, [program, *options]), stdin=subprocess.DEVNULL, start_new_session=True
+        )
         self._wait_for("it did not answer", self._answers)
 
     def stop(self) -> None:
