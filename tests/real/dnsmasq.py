@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.launch import command
 from benchmarks.nginx import HOST, free_port
 
 ZONE = "dnsmasq.test"
@@ -29,7 +28,7 @@ class DnsmasqError(Exception):
 class Dnsmasq:
     """A name server for ZONE and nothing else. A name in it that has no record does not exist.
 
-    Start it from the main thread: it ends with the thread that started it.
+    It goes through its own changes of user, so it cannot be told to end with its parent: `stop` must run.
     """
 
     def __init__(self, directory: Path) -> None:
