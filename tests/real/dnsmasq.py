@@ -54,9 +54,7 @@ class Dnsmasq:
         options += ["--log-queries", f"--log-facility={self._log}"]
         if os.geteuid() == 0:
             options.append("--user=root")  # else it could not read its records again
-        self._process = subprocess.Popen(
-            command(None, [program, *options]), stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        self._process = subprocess.Popen([program, *options], stdin=subprocess.DEVNULL, start_new_session=True)
         self._wait_for("it did not answer", self._answers)
 
     def stop(self) -> None:
