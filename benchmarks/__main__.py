@@ -13,7 +13,7 @@ from benchmarks.clients import CLIENTS
 from benchmarks.launch import cores
 from benchmarks.report import machine, promise_lines, scenario_lines, write_json
 from benchmarks.results import ScenarioResult
-from benchmarks.scenarios import BY_NAME, SCENARIOS, Idle, Imports, Scenario
+from benchmarks.scenarios import BY_NAME, SCENARIOS, Calls, Idle, Imports, Scenario
 from benchmarks.servers import SERVERS, choose
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
@@ -52,11 +52,16 @@ def progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
+def needs_bundled(scenario: Calls | Idle) -> bool:
+    """Only the bundled server can hold callers, and speak WebSocket."""
+    return isinstance(scenario, Idle) or scenario.kind.startswith("ws-")
+
+
 def run(scenario: Scenario, plan: Plan, server: str, server_core: int | None) -> ScenarioResult:
     """One scenario with a server of its own."""
     if isinstance(scenario, Imports):
         return run_imports(scenario, plan)
-    kind = "bundled" if isinstance(scenario, Idle) else server  # only the bundled one can hold callers
+    kind = "bundled" if needs_bundled(scenario) else server
     with (
         tempfile.TemporaryDirectory(prefix="keepwarm-bench-") as directory,
         SERVERS[kind](Path(directory), server_core) as addresses,

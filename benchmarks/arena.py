@@ -59,6 +59,7 @@ def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
         fast_tls=client.endswith("-fast-tls"),
         resumption=not client.endswith("-full-tls"),
         unix_path=addresses.unix if scenario.unix else None,
+        messages=scenario.messages,
     )
 
 
@@ -103,6 +104,12 @@ async def fit(scenario: Calls, children: dict[str, Child], result: ScenarioResul
     return counts
 
 
+def per_message(figures: dict[str, float], messages: int) -> dict[str, float]:
+    """The figures of a message, from those of a call. How long one call took says nothing of each message."""
+    costs = {name: figures[name] / messages for name in ("cpu", "system")}
+    return {**costs, "rate": figures["rate"] * messages, "rss": figures["rss"]}
+
+
 async def run_calls(scenario: Calls, addresses: Addresses, plan: Plan) -> ScenarioResult:
     result = ScenarioResult(scenario.name, scenario.title, scenario.unit)
     children = await start_clients(scenario.clients, lambda name: job_of(scenario, addresses, name), result, plan)
@@ -117,6 +124,8 @@ async def run_calls(scenario: Calls, addresses: Addresses, plan: Plan) -> Scenar
             except ChildError as exc:
                 await drop(name, children, result, exc)
                 continue
+            if scenario.messages > 1:
+                figures = per_message(figures, scenario.messages)
             result.add(name, figures.pop("cpu"), figures)
             plan.say(f"{scenario.name}: {name} {result.figures[name][-1]:.1f}")
     finally:
@@ -127,7 +136,7 @@ async def run_calls(scenario: Calls, addresses: Addresses, plan: Plan) -> Scenar
 async def run_idle(scenario: Idle, addresses: Addresses, plan: Plan) -> ScenarioResult:
     """Each client once a round, in a new process: memory that a process has had it does not give back."""
     result = ScenarioResult(scenario.name, scenario.title, scenario.unit)
-    job = Job(url=addresses.url("/", tls=False), at_once=scenario.connections, expect=0)
+    job = Job(url=addresses.url("/", tls=False), at_once=scenario.connections, expect=0, kind=scenario.kind)
     for _ in range(min(3, plan.rounds)):
         names = tuple(name for name in scenario.clients if name not in result.failed and name not in result.skipped)
         children = await start_clients(names, lambda _: job, result, plan)
@@ -140,7 +149,7 @@ async def run_idle(scenario: Idle, addresses: Addresses, plan: Plan) -> Scenario
                     continue
                 live = figures.pop("live")
                 result.add(name, None if BY_NAME[name].native else live, figures)
-                plan.say(f"idle: {name} {live:.1f} KiB")
+                plan.say(f"{scenario.name}: {name} {live:.1f} KiB")
         finally:
             await asyncio.gather(*(child.stop() for child in children.values()))
     return result

@@ -13,8 +13,8 @@ BODY = b'{"pad":"' + b"x" * (BODY_SIZE - 10) + b'"}'
 PIECE: Final = b"x" * 65536
 PIECES: Final = 160
 
-# "post" sends BODY, "upload" PIECES times PIECE.
-Kind = Literal["get", "post", "upload"]
+# "post" sends BODY, "upload" PIECES times PIECE. What the others do says `benchmarks.ws_calls`.
+Kind = Literal["get", "post", "upload", "ws-echo", "ws-stream", "ws-mib", "ws-send", "ws-idle"]
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -27,9 +27,10 @@ async def pieces() -> AsyncIterator[bytes]:
 class Job:
     """One kind of call, made `at_once` at a time.
 
-    `expect` is the length of the answer's body in bytes; an answer of another length ends the run. With
-    `keepalive` False each call opens and closes a connection of its own. With `unix_path` all connections go there, and
-    the host of the URL is a name only. With `resumption` they may take up earlier TLS sessions.
+    `expect` is the length of the answer's body in bytes, of a WebSocket's last message; an answer of another length
+    ends the run. With `keepalive` False each call opens and closes a connection of its own. With `unix_path` all
+    connections go there, and the host of the URL is a name only. With `resumption` they may take up earlier TLS
+    sessions. A call of a WebSocket takes or sends `messages`.
     """
 
     url: str
@@ -41,6 +42,7 @@ class Job:
     fast_tls: bool = False
     unix_path: str | None = None
     resumption: bool = True
+    messages: int = 1
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -48,6 +50,15 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
+
+    @property
+    def is_websocket(self) -> bool:
+        return self.kind.startswith("ws-")
+
+    @property
+    def ws_url(self) -> str:
+        """The URL with the scheme of WebSockets."""
+        return self.url.replace("http", "ws", 1)
 
     def tls_context(self) -> ssl.SSLContext | None:
         """A verifying context that trusts the run's own certificate authority; None for a plain job."""
@@ -57,7 +68,7 @@ class Job:
 class Client(Protocol):
     """An open client. `call` makes one call and returns the body; any status but 200 raises."""
 
-    async def call(self) -> bytes: ...
+    async def call(self) -> bytes | str: ...
 
     async def close(self) -> None: ...
 

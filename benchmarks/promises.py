@@ -32,6 +32,12 @@ PROMISES = (
     Promise("post", "keepwarm", "aiohttp", 1 / 4),
     Promise("download", "keepwarm", "floor", 1.3),
     Promise("upload", "keepwarm", "floor", 1.3),
+    Promise("ws-echo", "keepwarm", "aiohttp", 0.7),
+    Promise("ws-echo", "keepwarm", "picows", 1.0),
+    Promise("ws-stream", "keepwarm", "aiohttp", 1.0),
+    Promise("ws-mib", "keepwarm", "picows", 1.2),
+    Promise("ws-send", "keepwarm", "aiohttp", 1.2),
     Promise("import", "keepwarm", "aiohttp", 0.6),
     Promise("idle", "keepwarm", None, 8.0),
+    Promise("ws-idle", "keepwarm", "aiohttp", 1.0),
 )

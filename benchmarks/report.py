@@ -15,9 +15,9 @@ from benchmarks.measure import Spread
 from benchmarks.promises import PROMISES
 from benchmarks.results import ScenarioResult, judge
 
-PEERS = ("floor", "floor-fast-tls", "aiohttp", "httpx", "pyreqwest")
-EXTRAS = {"rate": "calls/s", "p50": "p50 ms", "p99": "p99 ms", "rss": "RSS MiB", "resident": "resident KiB"}
-PACKAGES = ("keepwarm", "uvloop", "httptools", "aiofastnet", "aiohttp", "httpx", "pyreqwest")
+PEERS = ("floor", "floor-fast-tls", "aiohttp", "httpx", "pyreqwest", "websockets", "picows")
+EXTRAS = {"rate": "per s", "p50": "p50 ms", "p99": "p99 ms", "rss": "RSS MiB", "resident": "resident KiB"}
+PACKAGES = ("keepwarm", "uvloop", "httptools", "aiofastnet", "aiohttp", "httpx", "pyreqwest", "websockets", "picows")
 
 
 def number(value: float) -> str:

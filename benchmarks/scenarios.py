@@ -9,13 +9,15 @@ TCP_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx", "pyreqwest")
 TLS_CLIENTS = ("floor", "floor-fast-tls", "keepwarm", "keepwarm-fast-tls", "aiohttp", "httpx", "pyreqwest")
 UNIX_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx")
 RECONNECT_CLIENTS = ("keepwarm", "keepwarm-full-tls", "keepwarm-fast-tls", "aiohttp")
+WS_CLIENTS = ("floor", "keepwarm", "aiohttp", "websockets", "picows")
 IDLE_CLIENTS = ("floor", "keepwarm", "aiohttp", "pyreqwest")
 IMPORTS = ("keepwarm", "aiohttp", "httpx", "pyreqwest.client")
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """A kind of call, made again and again. `calls` is the most that one round makes."""
+    """A kind of call, made again and again. `calls` is the most that one round makes. Where a call is `messages` of a
+    WebSocket, the figures are for one of them."""
 
     name: str
     title: str
@@ -28,6 +30,7 @@ class Calls:
     kind: Kind = "get"
     keepalive: bool = True
     calls: int = 4000
+    messages: int = 1
     unit: str = "CPU µs per call"
 
 
@@ -49,6 +52,7 @@ class Idle:
     title: str = "memory of one idle connection, TCP"
     clients: tuple[str, ...] = IDLE_CLIENTS
     connections: int = 2000
+    kind: Kind = "get"
     unit: str = "live KiB per connection"
 
 
@@ -85,8 +89,45 @@ SCENARIOS: tuple[Scenario, ...] = (
         keepalive=False,
         calls=400,
     ),
+    Calls("ws-echo", "WebSocket, echo of 256 bytes, 1 at a time", "/ws", 256, 1, WS_CLIENTS, kind="ws-echo"),
+    Calls(
+        "ws-stream",
+        "WebSocket, receiving a stream of 256-byte messages",
+        "/ws",
+        256,
+        1,
+        WS_CLIENTS,
+        kind="ws-stream",
+        messages=2000,
+        unit="CPU µs per message",
+    ),
+    Calls(
+        "ws-mib",
+        "WebSocket, receiving messages of 1 MiB",
+        "/ws",
+        MIB,
+        1,
+        WS_CLIENTS,
+        kind="ws-mib",
+        calls=80,
+        messages=8,
+        unit="CPU µs per message",
+    ),
+    Calls(
+        "ws-send",
+        "WebSocket, sending binary messages of 64 KiB",
+        "/ws",
+        4,
+        1,
+        WS_CLIENTS,
+        kind="ws-send",
+        calls=200,
+        messages=64,
+        unit="CPU µs per message",
+    ),
     Imports(),
     Idle(),
+    Idle("ws-idle", "memory of one idle WebSocket with heartbeat, TCP", WS_CLIENTS, 5000, "ws-idle"),
 )
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -1,4 +1,5 @@
-"""The bundled server: answers from memory, for machines without nginx and for holding idle connections open.
+"""The bundled server: answers from memory, for machines without nginx, for holding idle connections open and for
+WebSockets.
 
 Run ``python -m benchmarks.server DIRECTORY``: it takes server.pem from the directory, listens on two free ports of
 127.0.0.1 (plain and TLS) and on a unix socket in the directory, prints all three as one JSON line and ends when its
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import cast
 
 import uvloop
-from httptools import HttpRequestParser
+from httptools import HttpParserUpgrade, HttpRequestParser
+
+from benchmarks.ws_server import WebSocketProtocol, agreement
 
 JSON_SIZE = 150
 JSON_BODY = b'{"id":12345,"name":"warm","tags":["a","b"],"pad":"'.ljust(JSON_SIZE - 2, b"x") + b'"}'
@@ -60,13 +63,18 @@ class ServerProtocol(asyncio.Protocol):
         self._hall = hall
         self._parser = HttpRequestParser(self)
         self._path = b""
+        self._key = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not subclasses
 
     def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self._transport.set_protocol(WebSocketProtocol(self._transport))
+            self._transport.write(agreement(self._key))
 
     def on_message_begin(self) -> None:
         self._path = b""
@@ -74,7 +82,13 @@ class ServerProtocol(asyncio.Protocol):
     def on_url(self, part: bytes) -> None:
         self._path += part
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"sec-websocket-key":
+            self._key = value
+
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
         if self._path.startswith(b"/hold/"):
             self._hall.enter(self._transport, int(self._path[6:]))
             return

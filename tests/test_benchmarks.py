@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.arena import turns
+from benchmarks.arena import per_message, turns
 from benchmarks.clients import CLIENTS
 from benchmarks.clients.floor import CHUNK, LAST_CHUNK, FloorConnection
 from benchmarks.job import BODY, BODY_SIZE, PIECE, PIECES, pieces
@@ -17,6 +17,10 @@ from benchmarks.promises import PROMISES, Promise
 from benchmarks.results import ScenarioResult, judge
 from benchmarks.scenarios import BY_NAME
 from benchmarks.server import ANSWERS, JSON_BODY, JSON_SIZE, MIB, Hall, ServerProtocol
+from benchmarks.ws_floor import masked
+from benchmarks.ws_server import WebSocketProtocol, frame
+from keepwarm.ws.frames import build_frame
+from keepwarm.ws.masking import mask_in_python
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_SECONDS = 50.0
@@ -94,9 +98,13 @@ class ScriptedTransport(asyncio.Transport):
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
-        self.protocol = protocol
+        self.protocol: asyncio.Protocol = protocol
         self.writes: list[object] = []
         self.is_closed = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, WebSocketProtocol)
+        self.protocol = protocol
 
     def write(self, data: object) -> None:
         self.writes.append(data)
@@ -161,9 +169,71 @@ def test_the_bundled_server_answers_when_all_was_read_and_keeps_the_connection()
     assert transport.is_closed
 
 
+def websocket_server() -> tuple[ServerProtocol, ScriptedTransport]:
+    """The bundled server after the handshake of RFC 6455, 1.3."""
+    server = ServerProtocol(Hall())
+    transport = ScriptedTransport(server)
+    server.connection_made(transport)
+    server.data_received(
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    return server, transport
+
+
+def test_the_bundled_server_agrees_to_a_websocket() -> None:
+    """With the accept key of RFC 6455, and another protocol takes over."""
+    server, transport = websocket_server()
+    (answer,) = transport.writes
+    assert isinstance(answer, bytes)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert isinstance(transport.protocol, WebSocketProtocol)
+    assert transport.protocol is not server
+
+
+def test_the_websocket_server_does_what_it_is_told() -> None:
+    """An echo, a stream that keeps to flow control, a sink, and a goodbye; whatever way the frames are cut."""
+    _, transport = websocket_server()
+    protocol = transport.protocol
+    key = b"\x01\x02\x03\x04"
+    said = [
+        build_frame(0x81, b"hello", key, mask_in_python),
+        build_frame(0x81, b"stream 3 300000", key, mask_in_python),
+        build_frame(0x81, b"sink 2", key, mask_in_python),
+        build_frame(0x82, b"z" * 70000, key, mask_in_python),
+        build_frame(0x82, b"", key, mask_in_python),
+        build_frame(0x88, b"\x03\xe8", key, mask_in_python),
+    ]
+    wire = b"".join(said)
+    transport.writes.clear()
+    protocol.pause_writing()
+    for cut in range(0, len(wire), 7):
+        protocol.data_received(wire[cut : cut + 7])
+    assert transport.writes == [frame(1, b"hello"), frame(1, b"done"), frame(8, b"\x03\xe8")]
+    assert transport.is_closed
+    protocol.resume_writing()
+    assert transport.writes[3:] == [frame(2, b"m" * 300000)] * 3
+
+
+def test_figures_are_those_of_a_message() -> None:
+    """A call of many messages is divided by their number, and its duration is nobody's."""
+    figures = {"cpu": 10.0, "system": 4.0, "rate": 3.0, "p50": 1.0, "p99": 2.0, "rss": 40.0}
+    assert per_message(figures, 2) == {"cpu": 5.0, "system": 2.0, "rate": 6.0, "rss": 40.0}
+
+
+def test_the_floor_of_websockets_sends_what_a_client_must() -> None:
+    """Masked frames that say what the scenario says, for each length of the header."""
+    for size in (4, 256, 65536):
+        assert masked(2, b"z" * size) == build_frame(0x82, b"z" * size, bytes(4), mask_in_python)
+
+
 @pytest.mark.parametrize(
     ("scenario", "clients"),
-    [(scenario, ["floor", "keepwarm"]) for scenario in ("get", "get-tls", "post", "upload", "fresh")],
+    [
+        (scenario, ["floor", "keepwarm"])
+        for scenario in ("get", "get-tls", "post", "upload", "fresh", "ws-echo", "ws-stream", "ws-mib", "ws-send")
+    ],
 )
 def test_a_small_run(tmp_path: Path, scenario: str, clients: list[str]) -> None:
     """One round against the bundled server: figures for each client, kept as JSON."""

@@ -26,6 +26,8 @@ CLIENTS = (
     ClientSpec("aiohttp", "benchmarks.clients.aiohttp_client", ("aiohttp",)),
     ClientSpec("httpx", "benchmarks.clients.httpx_client", ("httpx",)),
     ClientSpec("pyreqwest", "benchmarks.clients.pyreqwest_client", ("pyreqwest",), native=True),
+    ClientSpec("websockets", "benchmarks.clients.websockets_client", ("websockets",)),
+    ClientSpec("picows", "benchmarks.clients.picows_client", ("picows",)),
 )
 
 BY_NAME = {spec.name: spec for spec in CLIENTS}

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from httptools import HttpResponseParser
 
-from benchmarks.job import BODY, PIECE, PIECES, Client, Job, unexpected
+from benchmarks import ws_floor
+from benchmarks.job import BODY, PIECE, PIECES, Client, Job, Kind, unexpected
 from benchmarks.optional import optional_import
 
 aiofastnet: Any = optional_import("aiofastnet")
@@ -137,7 +138,7 @@ class Floor:
             self._idle.pop().close()
 
 
-FRAMING = {
+FRAMING: dict[Kind, bytes] = {
     "get": b"",
     "post": b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(BODY),
     "upload": b"Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n",
@@ -153,4 +154,6 @@ def encode(job: Job, netloc: str, path: str) -> bytes:
 
 
 async def open_client(job: Job) -> Client:
+    if job.is_websocket:
+        return await ws_floor.open_client(job)
     return Floor(job)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import keepwarm
 from benchmarks.job import BODY, JSON_HEADERS, Client, Job, Kind, pieces, unexpected
+from benchmarks.ws_calls import Socket, converse, heartbeat_of
 
 
 def make_connector(job: Job) -> keepwarm.BaseConnector:
@@ -61,5 +62,17 @@ class KeepwarmUpload(Keepwarm):
 KINDS: dict[Kind, Callable[[Job], Client]] = {"get": KeepwarmGet, "post": KeepwarmPost, "upload": KeepwarmUpload}
 
 
+async def open_websockets(job: Job) -> Client:
+    session = keepwarm.ClientSession(connector=make_connector(job))
+
+    async def open_socket() -> Socket:
+        ws = await session.ws_connect(job.ws_url, heartbeat=heartbeat_of(job))
+        return Socket(ws.send_str, ws.send_bytes, ws.receive_str, ws.receive_bytes, ws.close)
+
+    return converse(open_socket, job, session.close)
+
+
 async def open_client(job: Job) -> Client:
+    if job.is_websocket:
+        return await open_websockets(job)
     return KINDS[job.kind](job)
