@@ -72,8 +72,7 @@ class Securing:
             raise tls_error(req, ConnectionError("the server spoke first"), peer)
         contexts = self.tls.contexts
         context, generation = contexts.latest(context), contexts.generation
-        identity = self._identity(req, context, opening)
-        ticket = None if self._sessions is None else self._sessions.take(identity)
+        identity, ticket = self._ticket(req, context, opening)
         session = None if ticket is None else ticket.session
         try:
             secure = await start_tls(raw, context, tls_name(req.host), self.tls, session)
@@ -128,6 +127,15 @@ class Securing:
 
     # Sessions
 
+    def _ticket(
+        self, req: DialRequest, context: ssl.SSLContext, opening: Opening
+    ) -> tuple[Identity | None, Ticket | None]:
+        """Who this connection is, and the session that it may offer."""
+        if self._sessions is None:
+            return None, None
+        identity = self._identity(req, context, opening)
+        return identity, self._sessions.take(identity)
+
     def _identity(self, req: DialRequest, context: ssl.SSLContext, opening: Opening) -> Identity:
         contexts = self.tls.contexts
         # Nobody changes a context of ours.
@@ -136,9 +144,11 @@ class Securing:
         name = tls_name(req.host)
         return Identity(req.endpoint, name, opening.route, context, contexts.generation, checks, pins)
 
-    def _remember(self, identity: Identity, opening: Opening, ticket: Ticket | None) -> None:
-        tls = opening.transport and opening.transport.get_extra_info("ssl_object")
-        if self._sessions is not None and isinstance(tls, ssl.SSLObject):
+    def _remember(self, identity: Identity | None, opening: Opening, ticket: Ticket | None) -> None:
+        if self._sessions is None or identity is None or opening.transport is None:
+            return
+        tls = opening.transport.get_extra_info("ssl_object")
+        if isinstance(tls, ssl.SSLObject):
             opening.on_lost = self._sessions.keep(identity, tls, ticket)
 
 
