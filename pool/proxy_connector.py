@@ -56,7 +56,12 @@ class ProxyConnector(TCPConnector):
         proxy: str,
         *,
         proxy_auth: BasicAuth | None = None,
+        conn_timeout: float | None = None,
+        keepalive_timeout: float | None = 30,
+        limit: int | None = None,
+        share_cookies: bool = False,
         force_close: bool = True,
+        loop: asyncio.AbstractEventLoop | None = None,
         share_forward: bool = False,
         proxy_verify_ssl: bool = True,
         proxy_ssl_context: ssl.SSLContext | None = None,
@@ -74,7 +79,15 @@ class ProxyConnector(TCPConnector):
         self._proxy_tls = _proxy_tls(proxy_verify_ssl, proxy_ssl_context, timeout)
         self._proxy_dialer: Dialer | None = None
         self._clock: Clock | None = None
-        super().__init__(force_close=force_close, **options)
+        super().__init__(
+            conn_timeout=conn_timeout,
+            keepalive_timeout=keepalive_timeout,
+            limit=limit,
+            share_cookies=share_cookies,
+            force_close=force_close,
+            loop=loop,
+            **options,
+        )
 
     @property
     def proxy(self) -> str:

@@ -9,16 +9,17 @@ from types import ModuleType
 
 # B-12 (ws_response_class) comes with the WebSocket rows.
 # Sections: A decisions, B session, C requests, D its end, E module functions, F base connector, G TCP connector,
-# I unix connector, J connection, K response, L BasicAuth, M errors, N WebSocket names,
+# H proxy connector, I unix connector, J connection, K response, L BasicAuth, M errors, N WebSocket names,
 # O streams, P protocol and headers, R deprecations.
 SECTIONS = {
-    "A": "01-08 14-19 21-29 31",
+    "A": "01-08 14-31",
     "B": "01-11 13-22",
     "C": "01-35",
     "D": "11-12",
     "E": "01-28",
     "F": "01-19",
     "G": "01-27",
+    "H": "01-19",
     "I": "01-14",
     "J": "01-09",
     "K": "01-28",
