@@ -190,7 +190,7 @@ class Inflater:
             raise WebSocketError(CLOSE_MESSAGE_TOO_BIG, "a compressed message inflates to more than max_msg_size")
         if is_last:
             self._streams = 0
-            if stream.eof or not self._keep:
+            if not self._keep:
                 self._stream = None
         return data
 

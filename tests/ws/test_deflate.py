@@ -1,5 +1,6 @@
 """permessage-deflate: what is agreed on, and the two streams (RFC 7692). Autobahn's groups 12 and 13 in small."""
 
+import tracemalloc
 import zlib
 from collections.abc import Iterable
 
@@ -233,7 +234,12 @@ def test_a_bomb(opcode: int) -> None:
     assert len(bomb) < 1 << 21
     for data in (server_frame(opcode, bomb, rsv=RSV1), server_frame(opcode, bomb[:10_000], rsv=RSV1, fin=False)):
         protocol = WSProtocol(deflate=SETTINGS)
+        tracemalloc.start()
         assert verdict(protocol, data) == ([], 1009)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # The limit, and what zlib holds while it joins its blocks.
+        assert peak < 3 * MAX_MSG_SIZE
         assert protocol.buffered == 0
 
 

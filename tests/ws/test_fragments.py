@@ -117,6 +117,34 @@ def test_a_segment_of_tiny_messages_is_read_in_parts(opcode: int) -> None:
 
 
 @pytest.mark.fault("W15")
+def test_tiny_messages_of_different_lengths_are_read_in_parts() -> None:
+    """The bound does not depend on how the frames are arranged."""
+    protocol = WSProtocol()
+    few = server_frame(TEXT) + server_frame(TEXT, b"a") + server_frame(BINARY, b"bc")
+    messages: list[Message] = []
+    for data in (server_frame(TEXT) + server_frame(TEXT, b"a"), few):
+        protocol.feed(data * 10_000, messages)
+        assert protocol.has_more
+        while protocol.has_more:
+            assert len(messages) <= 2 * MAX_BATCH
+            messages.clear()
+            protocol.feed(b"", messages)
+
+
+@pytest.mark.fault("W12")
+def test_a_segment_that_looks_like_a_frame_but_is_payload() -> None:
+    """What a segment is depends on what came before it, however whole it looks."""
+    inner = server_frame(TEXT, b"hello")
+    protocol = WSProtocol()
+    whole = [header(BINARY, 3 * len(inner)), inner, inner, inner]
+    assert read(protocol, [*whole, inner]) == [
+        Message(MsgType.binary, inner * 3, ""),
+        Message(MsgType.text, "hello", ""),
+    ]
+    assert verdict(protocol, [START, inner]) == ([], 1002)
+
+
+@pytest.mark.fault("W15")
 def test_a_message_byte_by_byte() -> None:
     """What is held is the bytes, and not an object for each."""
     protocol = WSProtocol()
