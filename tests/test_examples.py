@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from examples import dns_cache, first_call, many_endpoints, streaming, tls_pinning, unix_socket
+from examples import dns_cache, first_call, many_endpoints, streaming, through_a_proxy, tls_pinning, unix_socket
 from examples.demo.load import GIVE_UP_AFTER, Tally
 from examples.demo.options import URL_CALLS, parse
 from examples.demo.screen import Style, share, summary
 from keepwarm.pool.pins import public_key_info
 from tests.support.certificates import authority, der, leaf, server_context
 from tests.support.http1 import Request, chunked, response
-from tests.support.server import ScriptedServer, answering
+from tests.support.proxies import ORIGIN, tunnelling
+from tests.support.script import run_script
+from tests.support.server import Peer, ScriptedServer, answering
 from tests.support.unix_sockets import socket_path
 
 pytestmark = pytest.mark.asyncio
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-TESTED = {dns_cache, first_call, many_endpoints, streaming, tls_pinning, unix_socket}
+TESTED = {dns_cache, first_call, many_endpoints, streaming, through_a_proxy, tls_pinning, unix_socket}
 DEMO_SECONDS = 40.0
 
 
@@ -100,6 +102,33 @@ async def test_tls_pinning_from_the_command_line(tmp_path: Path) -> None:
             program = [sys.executable, "-m", "examples.tls_pinning", "--ca", str(ca_file), server.url(), given]
             done = await asyncio.to_thread(subprocess.run, program, cwd=EXAMPLES.parent, capture_output=True, text=True)
             assert (done.returncode, done.stderr) == (status, "")
+
+
+async def test_through_a_proxy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two calls each over one tunnel and one plain connection; a refusal is told with its status and reason."""
+    ca_file = tmp_path / "ca.pem"
+    authority().cert_pem.write_to_path(str(ca_file))
+
+    async def proxy_all(peer: Peer) -> None:
+        await peer.changes.until(lambda: peer.unread or peer.closed)
+        if b"refused.test" in peer.unread:
+            await run_script(answering(lambda _: response("403 Not that one")), peer)
+        else:
+            script = answering(lambda _: response())
+            await run_script(tunnelling(script) if peer.unread.startswith(b"CONNECT") else script, peer)
+
+    secure, plain, refused = f"https://{ORIGIN}/a", f"http://{ORIGIN}/b", "https://refused.test/c"
+    async with ScriptedServer(proxy_all) as server:
+        address = f"127.0.0.1:{server.port}"
+        await through_a_proxy.main(f"http://me:secret@{address}", secure, plain, ca_file=str(ca_file))
+        await through_a_proxy.main(f"http://{address}", refused)
+        assert server.accepted == 4
+    assert capsys.readouterr().out.splitlines() == [
+        *[f"200 {secure}", f"200 {plain}"] * 2,
+        f"4 calls, 2 dials through http://{address}",
+        *[f"http://{address} refuses {refused}: 403 Not that one"] * 2,
+        f"0 calls, 2 dials through http://{address}",
+    ]
 
 
 async def test_streaming(capsys: pytest.CaptureFixture[str]) -> None:
