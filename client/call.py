@@ -50,16 +50,19 @@ class Call(_Base[T]):
 
     @property
     def cr_code(self) -> Any:
+        """The code that runs."""
         coroutine: Any = self._coroutine
         return coroutine.cr_code
 
     @property
     def cr_frame(self) -> Any:
+        """Where it waits; None once it has ended."""
         coroutine: Any = self._coroutine
         return coroutine.cr_frame
 
     @property
     def cr_running(self) -> Any:
+        """Whether it runs at this moment."""
         coroutine: Any = self._coroutine
         return coroutine.cr_running
 
