@@ -237,6 +237,36 @@ async def test_a_dial_under_way(fast_tls: bool, files: Files) -> None:
         assert numbers(calls).retired == {"cert_reload": 1}
 
 
+@pytest.mark.fault("T10")
+async def test_the_session_of_a_dial_under_way() -> None:
+    """A handshake that began before the reload leaves no session for those after it, though the context is the same."""
+    go_on, theirs, ends = asyncio.Event(), asking_context(), list[ServerTLS]()
+    theirs.maximum_version = ssl.TLSVersion.TLSv1_2  # its session is there as soon as the handshake is over
+
+    async def hesitant(peer: Peer) -> None:
+        await peer.recv_exactly(1)
+        await go_on.wait()
+        ends.append(tls := ServerTLS(theirs))
+        tls.feed(b"\x16" + await peer.recv())
+        while not peer.closed:
+            peer.send(tls.outgoing())
+            if tls.feed(await peer.recv()).endswith(b"\r\n\r\n"):
+                tls.write(ok(nonce="/x"))
+
+    context = client_context()
+    client(1).configure_cert(context)
+    connector = TCPConnector(ssl_context=context)
+    async with ScriptedServer(hesitant) as server, ClientSession(connector=connector) as calls:
+        url = f"https://127.0.0.1:{server.port}/x"
+        call = asyncio.create_task(fetch(calls, url))
+        await server.until(lambda: server.connections and server.connections[0].bytes_received)
+        client(2).configure_cert(context)
+        await connector.reload_tls()
+        go_on.set()
+        assert await call == "/x"
+        assert [tls.resumed for tls in ends] == [False, False]
+
+
 async def test_sessions_are_forgotten(files: Files) -> None:
     """Nothing that was begun with the old certificate is taken up, though nothing else has changed."""
     files.put(client(1))
