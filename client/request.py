@@ -19,6 +19,7 @@ from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.proxy import ForwardProxy
 
 # A body up to this size goes out with the head in one write; a larger one is sent piece by piece, under back-pressure.
 ONE_WRITE: Final = 65536
@@ -121,9 +122,13 @@ class ClientRequest:
         self._set_prefix(self._set_framing(compress), bool(expect100))
         self._set_wire()
 
+    def _forward_proxy(self) -> ForwardProxy | None:
+        """The proxy that reads this request and passes it on; none sees what goes through a tunnel."""
+        return None if self.target.endpoint.is_ssl else self.options.forward_proxy
+
     def _lease_endpoint(self) -> Endpoint:
-        endpoint, proxy = self.target.endpoint, self.options.forward_proxy
-        return endpoint if proxy is None or proxy.shared is None or endpoint.is_ssl else proxy.shared
+        proxy = self._forward_proxy()
+        return self.target.endpoint if proxy is None or proxy.shared is None else proxy.shared
 
     def _set_framing(self, compress: Any) -> bytes:
         """Body and framing; returns the field lines of the content coding."""
@@ -142,11 +147,10 @@ class ClientRequest:
         defaults = self.options.defaults.without(_WITHOUT_BODY if payload is None else _JOINED)
         if target.auth is not None and given.auth is None:
             defaults = defaults.without(_LOGIN)  # the URL's own login is the more particular
-        proxy = self.options.forward_proxy
-        if proxy is not None and target.endpoint.is_ssl:
+        proxy = self._forward_proxy()
+        if proxy is None and self.options.forward_proxy is not None:
             # Inside a tunnel it would reach the origin, and is not meant for it (FAULTS X06).
             own, defaults = own.without(_PROXY_LOGIN), defaults.without(_PROXY_LOGIN)
-            proxy = None
         names = own.names | defaults.names
         expect = own.get("expect") or defaults.get("expect") or ""
         self.expects_continue = payload is not None and (expect100 or expect.lower() == "100-continue")

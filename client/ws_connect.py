@@ -1,13 +1,14 @@
 """The opening handshake of a WebSocket: a request that asks for the upgrade, and what is made of its answer."""
 
-import asyncio
-from typing import ClassVar, Final
+import ssl
+from typing import Any, ClassVar, Final
 
-from keepwarm.client.errors import WSServerHandshakeError
+from keepwarm.client.errors import TooManyRedirects, WSServerHandshakeError
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.ws_options import WSOptions
-from keepwarm.pool.errors import ClientError, printable
+from keepwarm.pool.endpoint import Endpoint, TunnelEndpoint
+from keepwarm.pool.errors import ClientError, FingerprintMismatch, PoolClosedError, printable
 from keepwarm.pool.upgraded import Upgraded
 from keepwarm.ws.channel import WSChannel
 from keepwarm.ws.errors import HandshakeError
@@ -15,17 +16,33 @@ from keepwarm.ws.handshake import Agreement, verify_answer
 from keepwarm.ws.protocol import WSProtocol
 from keepwarm.ws.websocket import ClientWebSocketResponse
 
+# What trying again does not mend.
+_LASTING: Final = (ValueError, TypeError, TooManyRedirects, FingerprintMismatch, PoolClosedError)
 # What a refusal says is worth reading, but not at any price (FAULTS W01).
 REFUSAL_BYTES: Final = 65536
 REFUSAL_SECONDS: Final = 1.0
 
 
 class UpgradeRequest(ClientRequest):
-    """A request that asks for another protocol. Its `headers` name it."""
+    """A request that asks for another protocol. Its `headers` name it. A connection on which the answer was another
+    one is not used again: something on the way may have taken the request at its word (FAULTS W01)."""
 
     wants_upgrade: ClassVar[bool] = True
 
     __slots__ = ()
+
+    def _forward_proxy(self) -> None:
+        """Proxies do not pass upgrades on, so they are asked for a tunnel (FAULTS W07)."""
+
+    def _lease_endpoint(self) -> Endpoint:
+        endpoint = self.target.endpoint
+        if endpoint.is_ssl or self.options.forward_proxy is None:
+            return endpoint
+        return TunnelEndpoint(*endpoint)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wants_close = True
 
 
 async def make_websocket(
@@ -83,14 +100,14 @@ def _why_not(response: ClientResponse) -> str:
 
 async def _refusal(response: ClientResponse, why: str) -> WSServerHandshakeError:
     body = b""
+    response.hurry(REFUSAL_SECONDS)
     try:
-        async with asyncio.timeout(REFUSAL_SECONDS):
-            while len(body) < REFUSAL_BYTES:
-                data = await response.content.read(REFUSAL_BYTES - len(body))
-                if not data:
-                    break
-                body += data
-    except (TimeoutError, ClientError):
+        while len(body) < REFUSAL_BYTES:
+            data = await response.content.read(REFUSAL_BYTES - len(body))
+            if not data:
+                break
+            body += data
+    except ClientError:
         pass  # the status is what counts
     finally:
         response.close()
@@ -115,4 +132,6 @@ def is_worth_retrying(error: BaseException) -> bool:
     that says it is its own. What the caller asked wrongly stays wrong."""
     if isinstance(error, WSServerHandshakeError):
         return error.code in (408, 425, 429, 500, 502, 503, 504)
-    return isinstance(error, (ClientError, OSError, TimeoutError)) and not isinstance(error, (ValueError, TypeError))
+    if isinstance(error, _LASTING) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        return False
+    return isinstance(error, (ClientError, OSError, TimeoutError))

@@ -29,6 +29,25 @@ class Endpoint(NamedTuple):
         return f"{'https' if self.is_ssl else 'http'}://{host}:{self.port}"
 
 
+class TunnelEndpoint(Endpoint):
+    """An endpoint in plain text that a proxy must not read along with: a WebSocket's (FAULTS W07).
+
+    Through a proxy it is reached by a tunnel, so its connections are not those of the plain endpoint that has the same
+    three parts, which the proxy passes requests on to. Without a proxy there is no such thing.
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TunnelEndpoint) and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return ~tuple.__hash__(self)
+
+
 def make_endpoint(host: str, port: int | None = None, is_ssl: bool = False) -> Endpoint:
     """The normalised endpoint: lower case, IDNA, no trailing dot, default port, canonical IP literals.
 

@@ -9,7 +9,7 @@ from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import beginning
 from keepwarm.pool.dialer import Dialer
-from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.endpoint import Endpoint, TunnelEndpoint
 from keepwarm.pool.errors import ConnectError, ProxyConnectionError, ResumptionError, TLSError
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.opening import Opening
@@ -43,9 +43,10 @@ class ProxyConnector(TCPConnector):
       under the proxy's endpoint then (A-22).
 
     Requests to ``http://`` go to the proxy with an absolute URL and, on each of them, the credentials. A refusal of
-    such a request is an answer like any other, with status 407 perhaps. For ``https://`` the proxy is asked for a
-    tunnel (CONNECT); a refusal raises HttpProxyError. A header Proxy-Authorization of the caller's own goes to the
-    proxy with a plain request, in place of `proxy_auth`, and is left out inside a tunnel (FAULTS X06).
+    such a request is an answer like any other, with status 407 perhaps. For ``https://``, and for WebSockets of either
+    kind, the proxy is asked for a tunnel (CONNECT); a refusal raises HttpProxyError. A header Proxy-Authorization of
+    the caller's own goes to the proxy with a plain request, in place of `proxy_auth`, and is left out inside a tunnel
+    (FAULTS X06).
 
     A dial raises besides: ProxyConnectionError when the proxy cannot be reached; TLSError with the proxy's endpoint
     when its certificate is refused. Raises TypeError or ValueError that names the argument.
@@ -125,6 +126,8 @@ class ProxyConnector(TCPConnector):
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         opening = await self._reach_proxy(req)
         if not req.ssl:
+            if isinstance(req.endpoint, TunnelEndpoint):
+                opening = await self._tunnel(req, opening)
             return hand_over(req, opening)
         try:
             secure = await self._through(req, opening)
@@ -156,12 +159,15 @@ class ProxyConnector(TCPConnector):
             lost.attempts = exc.attempts
             raise lost from exc
 
-    async def _through(self, req: DialRequest, opening: Opening) -> Opening:
-        """A tunnel, and TLS with the target inside it."""
+    async def _tunnel(self, req: DialRequest, opening: Opening) -> Opening:
         clock = self._clock
         if clock is None:
             raise RuntimeError("a tunnel was asked for before the connector was bound to a loop")
-        tunnel = await open_tunnel(req, opening, self._proxy, clock)
+        return await open_tunnel(req, opening, self._proxy, clock)
+
+    async def _through(self, req: DialRequest, opening: Opening) -> Opening:
+        """A tunnel, and TLS with the target inside it."""
+        tunnel = await self._tunnel(req, opening)
         outer, count_below = tunnel.transport, tunnel.count_unsent
         secure = await self.dialer.secure(req, tunnel)
         if outer is not None and count_below is not None:
