@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.arena import Plan, run_calls, run_idle, run_imports
@@ -14,7 +15,7 @@ from benchmarks.launch import cores
 from benchmarks.report import machine, promise_lines, scenario_lines, write_json
 from benchmarks.results import ScenarioResult
 from benchmarks.scenarios import BY_NAME, SCENARIOS, Calls, Idle, Imports, Scenario
-from benchmarks.servers import SERVERS, choose
+from benchmarks.servers import SERVERS, choose, relaying_proxy
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 ROUNDS, QUICK_ROUNDS = 7, 3
@@ -68,6 +69,9 @@ def run(scenario: Scenario, plan: Plan, server: str, server_core: int | None) ->
     ):
         if isinstance(scenario, Idle):
             return asyncio.run(run_idle(scenario, addresses, plan))
+        if scenario.proxy:
+            with relaying_proxy(server_core) as proxy:
+                return asyncio.run(run_calls(scenario, replace(addresses, proxy=proxy), plan))
         return asyncio.run(run_calls(scenario, addresses, plan))
 
 

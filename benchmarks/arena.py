@@ -59,6 +59,7 @@ def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
         fast_tls=client.endswith("-fast-tls"),
         resumption=not client.endswith("-full-tls"),
         unix_path=addresses.unix if scenario.unix else None,
+        proxy=addresses.proxy if client.endswith("-proxy") else None,
         messages=scenario.messages,
     )
 

@@ -29,8 +29,8 @@ class Job:
 
     `expect` is the length of the answer's body in bytes, of a WebSocket's last message; an answer of another length
     ends the run. With `keepalive` False each call opens and closes a connection of its own. With `unix_path` all
-    connections go there, and the host of the URL is a name only. With `resumption` they may take up earlier TLS
-    sessions. A call of a WebSocket takes or sends `messages`.
+    connections go there, and the host of the URL is a name only; with `proxy`, a URL, they go through that one. With
+    `resumption` they may take up earlier TLS sessions. A call of a WebSocket takes or sends `messages`.
     """
 
     url: str
@@ -41,6 +41,7 @@ class Job:
     ca_file: str | None = None
     fast_tls: bool = False
     unix_path: str | None = None
+    proxy: str | None = None
     resumption: bool = True
     messages: int = 1
 

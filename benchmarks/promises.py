@@ -28,6 +28,8 @@ PROMISES = (
     Promise("get-unix", "keepwarm", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "aiohttp", 1 / 4),
     Promise("get-tls", "keepwarm-fast-tls", "pyreqwest", 2 / 3),
+    Promise("get-proxy", "keepwarm-proxy", "keepwarm", 1.1),
+    Promise("get-tunnel", "keepwarm-proxy", "keepwarm", 1.1),
     Promise("reconnect-tls", "keepwarm", "keepwarm-full-tls", 0.8),
     Promise("post", "keepwarm", "aiohttp", 1 / 4),
     Promise("download", "keepwarm", "floor", 1.3),

@@ -10,6 +10,7 @@ TLS_CLIENTS = ("floor", "floor-fast-tls", "keepwarm", "keepwarm-fast-tls", "aioh
 UNIX_CLIENTS = ("floor", "keepwarm", "aiohttp", "httpx")
 RECONNECT_CLIENTS = ("keepwarm", "keepwarm-full-tls", "keepwarm-fast-tls", "aiohttp")
 WS_CLIENTS = ("floor", "keepwarm", "aiohttp", "websockets", "picows")
+PROXY_CLIENTS = ("keepwarm", "keepwarm-proxy", "aiohttp-proxy")
 IDLE_CLIENTS = ("floor", "keepwarm", "aiohttp", "pyreqwest")
 IMPORTS = ("keepwarm", "aiohttp", "httpx", "pyreqwest.client")
 
@@ -27,6 +28,7 @@ class Calls:
     clients: tuple[str, ...] = TCP_CLIENTS
     tls: bool = False
     unix: bool = False
+    proxy: bool = False
     kind: Kind = "get"
     keepalive: bool = True
     calls: int = 4000
@@ -72,6 +74,25 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Calls("get-tls", "warm GET, 150-byte JSON, TLS, 32 at a time", "/json", JSON_SIZE, 32, TLS_CLIENTS, tls=True),
     Calls("get-tls-1", "warm GET, 150-byte JSON, TLS, 1 at a time", "/json", JSON_SIZE, 1, TLS_CLIENTS, tls=True),
+    Calls(
+        "get-proxy",
+        "warm GET, 150-byte JSON, directly and through a proxy, 32 at a time",
+        "/json",
+        JSON_SIZE,
+        32,
+        PROXY_CLIENTS,
+        proxy=True,
+    ),
+    Calls(
+        "get-tunnel",
+        "warm GET, 150-byte JSON, TLS, directly and in a proxy's tunnel, 32 at a time",
+        "/json",
+        JSON_SIZE,
+        32,
+        PROXY_CLIENTS,
+        tls=True,
+        proxy=True,
+    ),
     Calls("post", "warm POST, 1 KiB JSON, TCP, 32 at a time", "/post", JSON_SIZE, 32, kind="post"),
     Calls("download", "download of 1 MiB, TCP, 4 at a time", "/mib", MIB, 4, calls=400),
     Calls("upload", "upload of 10 MiB in chunks, TCP, 4 at a time", "/upload", JSON_SIZE, 4, kind="upload", calls=24),

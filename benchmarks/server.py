@@ -92,6 +92,8 @@ class ServerProtocol(asyncio.Protocol):
         if self._path.startswith(b"/hold/"):
             self._hall.enter(self._transport, int(self._path[6:]))
             return
+        if self._path.startswith(b"http://"):  # through a proxy
+            self._path = self._path[self._path.index(b"/", len(b"http://")) :]
         self._transport.write(ANSWERS.get(self._path, NOT_FOUND))
         if not self._parser.should_keep_alive():
             self._transport.close()

@@ -52,6 +52,7 @@ class Addresses:
     tls: int
     unix: str
     ca_file: str
+    proxy: str | None = None
 
     def url(self, path: str, tls: bool) -> str:
         return f"https://{HOST}:{self.tls}{path}" if tls else f"http://{HOST}:{self.tcp}{path}"
@@ -99,6 +100,28 @@ def bundled_server(directory: Path, core: int | None) -> Iterator[Addresses]:
         if not line:
             raise RuntimeError(f"the bundled server ended with the status {process.wait()}")
         yield Addresses("bundled", ca_file=ca_file, **json.loads(line))
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        stop(process)
+
+
+@contextlib.contextmanager
+def relaying_proxy(core: int | None) -> Iterator[str]:
+    """The URL of a proxy that runs until the block ends."""
+    process = subprocess.Popen(
+        command(core, [sys.executable, "-m", "benchmarks.proxy"]),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent to handle
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the proxy ended with the status {process.wait()}")
+        yield f"http://{HOST}:{int(line)}"
     finally:
         process.stdin.close()
         process.stdout.close()

@@ -23,6 +23,8 @@ CLIENTS = (
     ClientSpec("keepwarm", "benchmarks.clients.keepwarm_client", ("keepwarm",)),
     ClientSpec("keepwarm-fast-tls", "benchmarks.clients.keepwarm_client", ("keepwarm", "aiofastnet"), fast_tls=True),
     ClientSpec("keepwarm-full-tls", "benchmarks.clients.keepwarm_client", ("keepwarm",)),
+    ClientSpec("keepwarm-proxy", "benchmarks.clients.keepwarm_client", ("keepwarm",)),
+    ClientSpec("aiohttp-proxy", "benchmarks.clients.aiohttp_client", ("aiohttp",)),
     ClientSpec("aiohttp", "benchmarks.clients.aiohttp_client", ("aiohttp",)),
     ClientSpec("httpx", "benchmarks.clients.httpx_client", ("httpx",)),
     ClientSpec("pyreqwest", "benchmarks.clients.pyreqwest_client", ("pyreqwest",), native=True),

@@ -20,7 +20,7 @@ def make_connector(job: Job) -> aiohttp.BaseConnector:
 class Aiohttp:
     def __init__(self, job: Job) -> None:
         self._url = job.url
-        self._session = aiohttp.ClientSession(connector=make_connector(job))
+        self._session = aiohttp.ClientSession(connector=make_connector(job), proxy=job.proxy)
 
     async def get(self) -> bytes:
         async with self._session.get(self._url) as response:

@@ -10,6 +10,10 @@ from benchmarks.ws_calls import Socket, converse, heartbeat_of
 def make_connector(job: Job) -> keepwarm.BaseConnector:
     if job.unix_path is not None:
         return keepwarm.UnixConnector(job.unix_path, limit=job.at_once, keepalive_timeout=3600)
+    if job.proxy is not None:
+        return keepwarm.ProxyConnector(
+            job.proxy, limit=job.at_once, keepalive_timeout=3600, force_close=False, ssl_context=job.tls_context()
+        )
     return keepwarm.TCPConnector(
         limit=job.at_once,
         keepalive_timeout=3600,
