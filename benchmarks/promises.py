@@ -30,7 +30,7 @@ PROMISES = (
     Promise("get-tls", "keepwarm-fast-tls", "pyreqwest", 2 / 3),
     Promise("get-proxy", "keepwarm-proxy", "keepwarm", 1.1),
     Promise("get-tunnel", "keepwarm-proxy", "keepwarm", 1.1),
-    Promise("reconnect-tls", "keepwarm", "keepwarm-full-tls", 0.8),
+    Promise("reconnect-tls", "keepwarm", "keepwarm-full-tls", 0.6),
     Promise("post", "keepwarm", "aiohttp", 1 / 4),
     Promise("download", "keepwarm", "floor", 1.3),
     Promise("upload", "keepwarm", "floor", 1.3),
