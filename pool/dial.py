@@ -17,8 +17,8 @@ class DialRequest:
     """What a connector's ``_create_connection`` is given.
 
     `host`, `port` and `ssl` say where to (reference: the *req* argument). Whoever dials keeps `phase` ("resolve",
-    "connect" or "tls") up to date and appends (address, outcome) to `attempts`, so that a dial that is cut off by
-    conn_timeout can say where it was. `channel_factory()` makes the protocol object to hand to the transport.
+    "connect", "proxy" or "tls") up to date and appends (address, outcome) to `attempts`, so that a dial that is cut off
+    by conn_timeout can say where it was. `channel_factory()` makes the protocol object to hand to the transport.
     """
 
     __slots__ = ("attempts", "channel_factory", "endpoint", "phase")

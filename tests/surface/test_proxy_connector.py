@@ -12,7 +12,7 @@ import pytest
 import keepwarm
 from keepwarm import BasicAuth, ClientSession, ProxyConnector, TCPConnector, UnixConnector
 from tests.support.certificates import der, leaf, server_context
-from tests.support.proxies import ORIGIN, OTHER, PROXY, through, tunnelling
+from tests.support.proxies import ESTABLISHED, ORIGIN, OTHER, PROXY, through, tunnelling
 from tests.support.resolvers import Recording
 from tests.support.server import Peer, ScriptedServer, UntilClosed, head, response, unserved_port
 
@@ -184,19 +184,21 @@ async def greet(peer: Peer) -> None:
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 async def test_h_19_a_websocket(scheme: str) -> None:
-    """wss inside a tunnel, ws with an absolute URL as the reference did."""
-    script = tunnelling(greet) if scheme == "wss" else greet
+    """Inside a tunnel, with TLS or without; the reference sent ws with an absolute URL, which few proxies pass on."""
+
+    async def plain_tunnel(peer: Peer) -> None:
+        await peer.head()
+        peer.send(ESTABLISHED)
+        await greet(peer)
+
+    script, port = (tunnelling(greet), 443) if scheme == "wss" else (plain_tunnel, 80)
     async with ScriptedServer(script) as proxy, through(proxy.port, proxy_auth=AUTH) as session:
         ws = await session.ws_connect(f"{scheme}://{ORIGIN}/chat")
         assert (await ws.receive()).data == "hello"
         await ws.close()
-        first, last = proxy.requests[0], proxy.requests[-1]
-        assert first.header("Proxy-Authorization") == AUTH.encode()
-        if scheme == "wss":
-            assert (first.target, last.target) == (f"{ORIGIN}:443", "/chat")
-            assert not last.header("Proxy-Authorization")
-        else:
-            assert (first.target, first.header("Host")) == (f"http://{ORIGIN}/chat", ORIGIN)
+        first, last = proxy.requests
+        assert (first.target, first.header("Proxy-Authorization")) == (f"{ORIGIN}:{port}", AUTH.encode())
+        assert (last.target, last.header("Host"), last.header("Proxy-Authorization")) == ("/chat", ORIGIN, "")
 
 
 async def test_a_30_no_typo_is_copied() -> None:
