@@ -6,7 +6,6 @@ import contextlib
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.arena import Plan, run_calls, run_idle, run_imports
@@ -70,8 +69,8 @@ def run(scenario: Scenario, plan: Plan, server: str, server_core: int | None) ->
         if isinstance(scenario, Idle):
             return asyncio.run(run_idle(scenario, addresses, plan))
         if scenario.proxy:
-            with relaying_proxy(server_core) as proxy:
-                return asyncio.run(run_calls(scenario, replace(addresses, proxy=proxy), plan))
+            with relaying_proxy(addresses, server_core) as proxied:
+                return asyncio.run(run_calls(scenario, proxied, plan))
         return asyncio.run(run_calls(scenario, addresses, plan))
 
 

@@ -49,8 +49,10 @@ def turns(names: list[str], rounds: int) -> Iterator[str]:
 
 
 def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
+    by_proxy = client.endswith("-proxy")
+    direct = addresses if by_proxy else addresses.relayed or addresses
     return Job(
-        url=addresses.url(scenario.path, scenario.tls),
+        url=direct.url(scenario.path, scenario.tls),
         at_once=scenario.at_once,
         expect=scenario.expect,
         kind=scenario.kind,
@@ -59,7 +61,7 @@ def job_of(scenario: Calls, addresses: Addresses, client: str) -> Job:
         fast_tls=client.endswith("-fast-tls"),
         resumption=not client.endswith("-full-tls"),
         unix_path=addresses.unix if scenario.unix else None,
-        proxy=addresses.proxy if client.endswith("-proxy") else None,
+        proxy=addresses.proxy if by_proxy else None,
         messages=scenario.messages,
     )
 

@@ -1,13 +1,16 @@
 """A proxy that only passes bytes on, so that a client's own work through one can be measured.
 
-Run ``python -m benchmarks.proxy``: it listens on a free port of 127.0.0.1, prints the port and ends when its standard
-input does. CONNECT is answered; any other request is passed on as it is to the host in its URL, and so is everything
-that comes after it on that connection: one connection is for one host.
+Run ``python -m benchmarks.proxy PORT PORT``: it listens on free ports of 127.0.0.1, prints them as one JSON line and
+ends when its standard input does. The first is the proxy's. CONNECT is answered; any other request is passed on as it
+is to the host in its URL, and so is everything that comes after it on that connection: one connection is for one host.
+Each of the others leads straight to one of the given ports, so that those who use no proxy have as long a way.
 """
 
 import asyncio
+import json
 import re
 import sys
+from functools import partial
 from typing import cast
 
 import uvloop
@@ -47,10 +50,11 @@ class End(asyncio.Protocol):
 
 
 class ClientEnd(End):
-    """Reads the first head, and connects to where it leads."""
+    """Connects to `port`, or else reads the first head, and connects to where it leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         super().__init__()
+        self._port = port
         self._head = b""
         self._task: asyncio.Task[None] | None = None
 
@@ -59,37 +63,38 @@ class ClientEnd(End):
             super().data_received(data)
             return
         self._head += data
-        if b"\r\n\r\n" in self._head and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._connect())
+        if self._task is None and (self._port is not None or b"\r\n\r\n" in self._head):
+            self._task = asyncio.get_running_loop().create_task(self._lead())
 
-    async def _connect(self) -> None:
-        found = FIRST_LINE.match(self._head)
-        if found is not None:
-            end = End(self)
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: end, found[2].decode(), int(found[3]))
-            self.other = end
+    async def _lead(self) -> None:
+        if self._port is not None:
+            await self._connect(HOST, self._port)
+        elif found := FIRST_LINE.match(self._head):
+            await self._connect(found[2].decode(), int(found[3]))
             if found[1] == b"CONNECT ":
-                end_of_head = self._head.index(b"\r\n\r\n") + 4
-                self._head = self._head[end_of_head:]
-                super().data_received(self._head)
+                self._head = self._head[self._head.index(b"\r\n\r\n") + 4 :]
                 if self.transport is not None:
                     self.transport.write(OPENED)
-            else:
-                super().data_received(self._head)
         elif self.transport is not None:
             self.transport.close()
+        super().data_received(self._head)
+
+    async def _connect(self, host: str, port: int) -> None:
+        end = End(self)
+        await asyncio.get_running_loop().create_connection(lambda: end, host, port)
+        self.other = end
 
 
-async def serve() -> None:
+async def serve(ports: list[int]) -> None:
     allow_descriptors()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(ClientEnd, HOST, 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    makers = [ClientEnd, *(partial(ClientEnd, port) for port in ports)]
+    servers = [await loop.create_server(make, HOST, 0, backlog=4096) for make in makers]
+    print(json.dumps([server.sockets[0].getsockname()[1] for server in servers]), flush=True)
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     await stdin.read()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve([int(port) for port in sys.argv[1:]]))

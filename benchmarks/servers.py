@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trustme
@@ -53,6 +53,8 @@ class Addresses:
     unix: str
     ca_file: str
     proxy: str | None = None
+    # The same server, by a way as long as that through the proxy.
+    relayed: "Addresses | None" = None
 
     def url(self, path: str, tls: bool) -> str:
         return f"https://{HOST}:{self.tls}{path}" if tls else f"http://{HOST}:{self.tcp}{path}"
@@ -107,10 +109,10 @@ def bundled_server(directory: Path, core: int | None) -> Iterator[Addresses]:
 
 
 @contextlib.contextmanager
-def relaying_proxy(core: int | None) -> Iterator[str]:
-    """The URL of a proxy that runs until the block ends."""
+def relaying_proxy(addresses: Addresses, core: int | None) -> Iterator[Addresses]:
+    """The addresses, with those of a proxy that runs until the block ends."""
     process = subprocess.Popen(
-        command(core, [sys.executable, "-m", "benchmarks.proxy"]),
+        command(core, [sys.executable, "-m", "benchmarks.proxy", str(addresses.tcp), str(addresses.tls)]),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -121,7 +123,8 @@ def relaying_proxy(core: int | None) -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"the proxy ended with the status {process.wait()}")
-        yield f"http://{HOST}:{int(line)}"
+        proxy, tcp, tls = json.loads(line)
+        yield replace(addresses, proxy=f"http://{HOST}:{proxy}", relayed=replace(addresses, tcp=tcp, tls=tls))
     finally:
         process.stdin.close()
         process.stdout.close()
