@@ -102,6 +102,19 @@ async def test_tls_inside_tls() -> None:
         assert all(not request.header("Proxy-Authorization") for request in origin.requests)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_fast_tls_gives_way_inside_tunnels(scheme: str) -> None:
+    """It needs a socket of its own, so the loop's TLS is used; the calls are the same."""
+    async with (
+        ScriptedServer(ssl=server_context()) as origin,
+        RelayingProxy(server_context() if scheme == "https" else None) as proxy,
+        through(proxy.port, scheme=scheme, fast_tls=True, fingerprint=pin()) as calls,
+    ):
+        for number in range(2):
+            assert await fetch(calls, f"https://{ORIGIN}:{origin.port}/{number}") == f"/{number}"
+        assert origin.accepted == 1
+
+
 @pytest.mark.fault("X10")
 @pytest.mark.parametrize("url", [URL, f"http://{ORIGIN}/"])
 @pytest.mark.parametrize("trusted", [True, False], ids=["wrong name", "strange authority"])
