@@ -14,6 +14,7 @@ from typing import Protocol
 
 from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.dial_times import DialTimes
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientOSError
@@ -55,6 +56,7 @@ class Channel(asyncio.Protocol):
         "__weakref__",
         "count_unsent",
         "deadline",
+        "dial_times",
         "endpoint",
         "has_unread",
         "home",
@@ -64,6 +66,7 @@ class Channel(asyncio.Protocol):
         "is_write_paused",
         "leased_since",
         "loop",
+        "number",
         "on_lost",
         "owner",
         "reader",
@@ -87,6 +90,9 @@ class Channel(asyncio.Protocol):
         self.home: EndpointPool | None = None
         self.deadline = NEVER
         self.sweep_at = NEVER
+        # Which connection of its pool this is, and how it was made; the pool says so when it adopts it.
+        self.number = 0
+        self.dial_times: DialTimes | None = None
         self.uses = 0
         self.uses_left: int | None = None
         self.idle_hint: float | None = None
@@ -126,6 +132,10 @@ class Channel(asyncio.Protocol):
                 return "stray_bytes" if copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) else "peer_fin"
         except OSError:
             return "error"
+
+    def age(self, now: float) -> float:
+        """Seconds since it was connected."""
+        return 0.0 if self.dial_times is None else now - self.dial_times.ended
 
     def is_reusable(self) -> bool:
         """Whether the channel may go back to the idle ones, now that its lease ends."""

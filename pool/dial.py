@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from keepwarm.pool.clock import NEVER
+from keepwarm.pool.clock import NEVER, monotonic
+from keepwarm.pool.dial_times import DialTimes
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ConnectTimeoutError
@@ -19,15 +20,28 @@ class DialRequest:
     `host`, `port` and `ssl` say where to (reference: the *req* argument). Whoever dials keeps `phase` ("resolve",
     "connect", "proxy" or "tls") up to date and appends (address, outcome) to `attempts`, so that a dial that is cut off
     by conn_timeout can say where it was. `channel_factory()` makes the protocol object to hand to the transport.
+    `marks` is when each phase began, by `now`.
     """
 
-    __slots__ = ("attempts", "channel_factory", "endpoint", "phase")
+    __slots__ = ("_now", "attempts", "channel_factory", "endpoint", "marks")
 
-    def __init__(self, endpoint: Endpoint, channel_factory: "Callable[[], Channel]") -> None:
+    def __init__(
+        self, endpoint: Endpoint, channel_factory: "Callable[[], Channel]", now: Callable[[], float] = monotonic
+    ) -> None:
         self.endpoint = endpoint
         self.channel_factory = channel_factory
-        self.phase = "resolve"
+        self._now = now
+        self.marks: list[tuple[str, float]] = []
         self.attempts: list[tuple[str, str]] = []
+
+    @property
+    def phase(self) -> str:
+        """How far it has got."""
+        return self.marks[-1][0] if self.marks else "resolve"
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        self.marks.append((phase, self._now()))
 
     @property
     def host(self) -> str:
@@ -52,12 +66,14 @@ TIMEOUT: Final = "timeout"
 
 
 class Dial:
-    """A dial under way holds a slot from its first moment until it `is_over`. `cut_off` is why it was cancelled."""
+    """A dial under way holds a slot from its first moment until it `is_over`. `cut_off` is why it was cancelled.
+    `number` tells it from the other dials of its pool, and its connection from the other connections."""
 
-    __slots__ = ("cut_off", "deadline", "home", "is_over", "request", "started", "sweep_at", "task")
+    __slots__ = ("cut_off", "deadline", "home", "is_over", "number", "request", "started", "sweep_at", "task")
 
-    def __init__(self, home: EndpointPool, request: DialRequest, started: float) -> None:
+    def __init__(self, home: EndpointPool, request: DialRequest, started: float, number: int = 0) -> None:
         self.home = home
+        self.number = number
         self.request = request
         self.started = started
         self.task: asyncio.Task[None] | None = None
@@ -74,6 +90,10 @@ class Dial:
 
     def on_deadline(self, now: float) -> None:
         self.cancel(TIMEOUT)
+
+    def times(self, now: float) -> DialTimes:
+        """How long each phase has taken, up to now."""
+        return DialTimes.of(self.started, self.request.marks, now)
 
     def timeout_error(self, seconds: float) -> ConnectTimeoutError:
         request = self.request

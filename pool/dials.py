@@ -5,6 +5,7 @@ It takes its slot when it starts and keeps it until its task has ended, however 
 """
 
 import asyncio
+from itertools import count
 from typing import Protocol
 
 from keepwarm.pool import states
@@ -33,7 +34,7 @@ class DialOwner(Protocol):
 class Dials:
     """Starts dials for those who wait, as far as the limits go, and gives up those that nobody needs."""
 
-    __slots__ = ("_clock", "_conn_timeout", "_connect", "_limit", "_loop", "_owner", "_total")
+    __slots__ = ("_clock", "_conn_timeout", "_connect", "_limit", "_loop", "_numbers", "_owner", "_total")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Dials:
         self._limit = limits.per_endpoint
         self._total = total
         self._conn_timeout = conn_timeout
+        self._numbers = count(1)
 
     def start_for(self, home: EndpointPool) -> None:
         """Dial for those who wait at `home` without a dial; with a total limit also for those elsewhere."""
@@ -96,7 +98,9 @@ class Dials:
 
     def _start(self, home: EndpointPool) -> None:
         endpoint, owner = home.endpoint, self._owner
-        dial = Dial(home, DialRequest(endpoint, lambda: owner.make_channel(endpoint)), self._clock.now())
+        now = self._clock.now
+        request = DialRequest(endpoint, lambda: owner.make_channel(endpoint), now)
+        dial = Dial(home, request, now(), next(self._numbers))
         home.dials[dial] = None
         home.dials_started += 1
         if self._total is not None:
@@ -124,6 +128,9 @@ class Dials:
             self._failed(dial, error)
         elif isinstance(protocol, Channel):
             self._end(dial)
+            protocol.number = dial.number
+            protocol.dial_times = times = dial.times(self._clock.now())
+            home.history.dialled(times)
             self._owner.adopt(home, protocol)
 
     def _task_done(self, dial: Dial, task: "asyncio.Task[None]") -> None:
@@ -153,7 +160,7 @@ class Dials:
         """The oldest waiter hears why; the others dial on."""
         home = dial.home
         if dial in home.dials:
-            home.dial_failures += 1
+            home.history.failures[getattr(error, "phase", None) or dial.request.phase] += 1
             waiter = home.queue.take(for_used=False)
             if waiter is not None:
                 self._clock.forget(waiter)

@@ -1,12 +1,12 @@
 """EndpointPool: the books of one endpoint. Pure and synchronous; it knows no event loop."""
 
-from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.history import History
 from keepwarm.pool.waiters import WaitQueue
 
 if TYPE_CHECKING:
@@ -26,17 +26,16 @@ class EndpointPool:
     __slots__ = (
         "closing",
         "detached",
-        "dial_failures",
         "dials",
         "dials_started",
         "endpoint",
         "handed_new",
+        "history",
         "hunger",
         "idle",
         "leased",
         "leases",
         "queue",
-        "retired",
         "waits",
     )
 
@@ -53,8 +52,7 @@ class EndpointPool:
         self.handed_new = 0
         self.waits = 0
         self.dials_started = 0
-        self.dial_failures = 0
-        self.retired: Counter[str] = Counter()
+        self.history = History()
         # The number of its entry in the list of endpoints that wait for a slot of the total; 0: it has none.
         self.hunger = 0
 
@@ -101,6 +99,10 @@ class EndpointPool:
         if channel.uses_left is not None:
             channel.uses_left += 1
 
+    def count_end(self, channel: "Channel", reason: str, now: float) -> None:
+        """The channel is let go of, for that reason."""
+        self.history.ended(reason, channel.age(now), channel.uses)
+
     def take_off(self, channel: "Channel") -> None:
         """The channel leaves the count of its state."""
         if channel.state == states.IDLE:
@@ -116,8 +118,7 @@ class EndpointPool:
         self.handed_new += other.handed_new
         self.waits += other.waits
         self.dials_started += other.dials_started
-        self.dial_failures += other.dial_failures
-        self.retired.update(other.retired)
+        self.history.add(other.history)
 
     def check(self) -> None:
         """Raise if a count fell below zero (law 9)."""

@@ -1,13 +1,15 @@
-"""Stats: what a pool holds and has done, as plain numbers. Made when somebody asks; nothing is counted for it."""
+"""Stats: what a pool holds and has done, as plain numbers. Made when somebody asks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Self
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final, Self
 
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.histogram import NOTHING, NUMBERS, SECONDS, Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,12 @@ class EndpointStats:
     """Numbers of one endpoint, or of all together.
 
     Gauges: `open` = `idle` + `leased` + `dialling` + `detached` + `closing` (dials that were given up included), and
-    `waiting` callers. Counters since the endpoint came into use: `dials` begun, `dial_failures`, `leases`, `reused`
-    (leases of a connection that had served before), `waits` (callers who were queued), `retired` by reason.
+    `waiting` callers. Counters since the endpoint came into use: `dials` begun, `dial_failures`, and the same as
+    `failures` by phase ("resolve", "connect", "proxy", "tls"); `leases`, `reused` (leases of a connection that had
+    served before), `waits` (callers who were queued), `retired` connections by reason.
+
+    Histograms, in seconds: `wait` of callers who were queued and got a connection, `dial` of dials that connected,
+    `tls` of their handshakes, `age` of connections when they were let go of; and `uses`, how often those were leased.
     """
 
     open: int = 0
@@ -32,39 +38,82 @@ class EndpointStats:
     reused: int = 0
     waits: int = 0
     retired: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    wait: Histogram = NOTHING[SECONDS]
+    dial: Histogram = NOTHING[SECONDS]
+    tls: Histogram = NOTHING[SECONDS]
+    age: Histogram = NOTHING[SECONDS]
+    uses: Histogram = NOTHING[NUMBERS]
+
+    @property
+    def reuse_ratio(self) -> float | None:
+        """The share of leases that went to a connection that had served before, 0 to 1; None before the first lease."""
+        return self.reused / self.leases if self.leases else None
 
     @classmethod
     def of(cls, home: EndpointPool) -> Self:
         """The numbers of one endpoint at this moment."""
+        idle, dialling = len(home.idle), len(home.dials)
+        leased, detached, closing, leases = home.leased, home.detached, home.closing, home.leases
+        history = home.history
+        # By position: this is done for each of a thousand endpoints.
         return cls(
-            open=home.open,
-            idle=len(home.idle),
-            leased=home.leased,
-            dialling=len(home.dials),
-            detached=home.detached,
-            closing=home.closing,
-            waiting=len(home.queue),
-            dials=home.dials_started,
-            dial_failures=home.dial_failures,
-            leases=home.leases,
-            reused=home.leases - home.handed_new,
-            waits=home.waits,
-            retired=dict(home.retired),
+            idle + dialling + leased + detached + closing,
+            idle,
+            leased,
+            dialling,
+            detached,
+            closing,
+            len(home.queue),
+            home.dials_started,
+            sum(history.failures.values()) if history.failures else 0,
+            leases,
+            leases - home.handed_new,
+            home.waits,
+            dict(history.retired) if history.retired else {},
+            dict(history.failures) if history.failures else {},
+            history.wait.taken(),
+            history.dial.taken(),
+            history.tls.taken(),
+            history.age.taken(),
+            history.uses.taken(),
         )
 
     @classmethod
     def sum(cls, many: "Iterable[EndpointStats]") -> Self:
         """The numbers of several endpoints, added up."""
-        numbers: Counter[str] = Counter()
-        retired: Counter[str] = Counter()
-        for one in many:
-            for name in _NUMBERS:
-                numbers[name] += getattr(one, name)
-            retired.update(one.retired)
-        return cls(retired=dict(retired), **numbers)
+        each = list(many)
+        return cls(
+            *map(sum, zip(*map(_numbers, each))),
+            **{name: _added(map(attrgetter(name), each)) for name in ("retired", "failures")},
+            **{name: Histogram.total(map(attrgetter(name), each)) for name in ("wait", "dial", "tls", "age")},
+            uses=Histogram.total(map(attrgetter("uses"), each), NUMBERS),
+        )
 
 
-_NUMBERS = tuple(f.name for f in fields(EndpointStats) if f.name != "retired")
+_NUMBERS: Final = (
+    "open",
+    "idle",
+    "leased",
+    "dialling",
+    "detached",
+    "closing",
+    "waiting",
+    "dials",
+    "dial_failures",
+    "leases",
+    "reused",
+    "waits",
+)
+_numbers: Final = attrgetter(*_NUMBERS)
+
+
+def _added(many: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for one in many:
+        for name, number in one.items():
+            sums[name] += number
+    return dict(sums)
 
 
 @dataclass(frozen=True, slots=True)

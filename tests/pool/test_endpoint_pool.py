@@ -136,19 +136,23 @@ def test_an_endpoint_is_forgotten_but_for_its_counters(maker: Maker) -> None:
     assert endpoints.books_of(A) is home
     home.leased = 1
     assert not endpoints.drop_if_empty(home)
-    home.leased, home.leases, home.handed_new, home.waits, home.dials_started, home.dial_failures = 0, 5, 2, 3, 4, 1
-    home.retired["idle"] = 2
+    home.leased, home.leases, home.handed_new, home.waits, home.dials_started = 0, 5, 2, 3, 4
+    home.history.failures["tls"] = 1
+    home.history.ended("idle", 7.0, 3)
+    home.history.ended("idle", 9.0, 4)
     assert endpoints.drop_if_empty(home)
     assert endpoints.in_use == {}
     assert not endpoints.drop_if_empty(home)
     again = endpoints.books_of(A)
     again.leases, again.handed_new = 1, 0
-    again.retired.update(idle=1, error=1)
+    again.history.ended("idle", 1.0, 1)
+    again.history.ended("error", 2.0, 1)
     stats = endpoints.stats()
     total, here = stats.total, stats.endpoints[A]
     assert (here.leases, here.reused, here.retired) == (1, 1, {"idle": 1, "error": 1})
     assert (total.leases, total.reused, total.waits, total.dials, total.dial_failures) == (6, 4, 3, 4, 1)
-    assert total.retired == {"idle": 3, "error": 1}
+    assert (total.retired, total.failures) == ({"idle": 3, "error": 1}, {"tls": 1})
+    assert (total.age.count, total.age.sum, total.uses.count, total.uses.sum) == (4, 19.0, 4, 9.0)
 
 
 class TestTotalLimit:
