@@ -15,10 +15,14 @@ HINT_CAP = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """`idle_timeout` in seconds (0 or None: for ever); `force_close`: never reuse (reference: BaseConnector)."""
+    """`idle_timeout` in seconds (0 or None: for ever); `force_close`: never reuse (reference: BaseConnector).
+
+    `learn`: retire idle connections earlier where an endpoint has shown that it keeps them for less (see `idle_ages`).
+    """
 
     idle_timeout: float | None = 30.0
     force_close: bool = False
+    learn: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "idle_timeout", check_seconds("keepalive_timeout", self.idle_timeout))
@@ -28,4 +32,9 @@ class Keepalive:
         own = NEVER if self.idle_timeout is None else self.idle_timeout
         if hint is None or hint > HINT_CAP:
             return own
-        return min(own, max(hint - HINT_MARGIN, hint / 2))
+        return min(own, shortened(hint))
+
+
+def shortened(seconds: float) -> float:
+    """For how long to use a connection that the peer keeps for `seconds`."""
+    return max(seconds - HINT_MARGIN, seconds / 2)
