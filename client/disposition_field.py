@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 from keepwarm.client.text import TOKEN
 
-_PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))\s*(?=;|$)')
+# Nothing is tried twice: blanks behind a "=" without a value took half a second for a field of 8 KiB.
+_PARAMETER: Final = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]*+))\s*+(?=;|$)')
 _ESCAPE: Final = re.compile(r"\\(.)")
 # RFC 8187, 3.2.1: the charset that all must read, and the one that old senders use.
 _CHARSETS: Final = {"utf-8": "utf-8", "iso-8859-1": "latin-1"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keepwarm.client.links import parse_links
+from keepwarm.client.links import MOST_LINKS, parse_links
 
 BASE = "http://a.example/dir/page"
 
@@ -42,3 +42,11 @@ def test_links(value: str, expected: dict[str, dict[str, str] | str]) -> None:
 def test_a_field_that_is_made_to_take_long(value: str) -> None:
     """It is read in one pass: with more than that, half a megabyte would take the better part of an hour."""
     assert not parse_links([value], BASE)
+
+
+def test_more_links_than_anybody_needs() -> None:
+    """A head of 64 KiB has room for sixteen thousand, each of which is made absolute. The first ones count."""
+    base = "http://a.example/" + "b/" * 4000
+    found = parse_links(["<../../c>," * 800] * 8, base)
+    assert len(found) == MOST_LINKS == 128
+    assert [link["url"] for link in found.values()] == ["http://a.example/" + "b/" * 3998 + "c"] * MOST_LINKS
