@@ -11,6 +11,8 @@ PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
 # More than this is no habit, and comparing it would cost more than it saves.
 MOST_HEADERS = 8
+# Patterns are kept by the hundred, each with its headers several times over. What is longer is made anew each time.
+MOST_TEXT = 8192
 
 
 def pattern_key(method: object, url: str, headers: Any, payload: Payload) -> PatternKey | None:
@@ -46,11 +48,13 @@ class Patterns:
 
     def put(self, key: PatternKey, request: ClientRequest) -> None:
         """Remember what others like this request can be made from, if they can."""
+        method, url, content_type, items = key
+        if sum(len(name) + len(value) for name, value in items) > MOST_TEXT:
+            return
         pattern = request.pattern()
         if pattern is None:
             return
         self._by_key.put(key, pattern)
-        method, url, content_type, items = key
         if method == "POST" and content_type == OCTET_STREAM:
             self._posts.put(url, (items, pattern))
 
@@ -63,6 +67,9 @@ class Patterns:
         if headers:
             if type(headers) is not dict or tuple(headers.items()) != items:
                 return None
+            for value in headers.values():
+                if type(value) is not str:
+                    return None  # it has its own idea of what it is equal to
         elif items:
             return None
         return pattern.with_body(BytesPayload(data, OCTET_STREAM))

@@ -48,14 +48,19 @@ def is_file(data: object) -> bool:
 
 def memory_bytes(data: object) -> Bytes | None:
     """Bytes, or a view of bytes, that nobody can change any more; None when `data` is no bytes-like object."""
-    if isinstance(data, bytes):
+    if type(data) is bytes:
         return data
-    if isinstance(data, bytearray):
-        return bytes(data)
+    if isinstance(data, (bytes, bytearray)):
+        return memoryview(data).tobytes()  # whatever a class of the caller's says of its length
     if isinstance(data, memoryview):
         # What can change is copied, and so is a view that does not count in bytes.
-        return data if data.readonly and data.contiguous and data.format == "B" and data.ndim == 1 else data.tobytes()
+        return data if _is_fixed(data) and data.contiguous and data.format == "B" and data.ndim == 1 else data.tobytes()
     return None
+
+
+def _is_fixed(view: memoryview) -> bool:
+    """Whether nobody can change what the view shows: `toreadonly` gives a view of what others can still change."""
+    return view.readonly and (view.obj is None or memoryview(view.obj).readonly)
 
 
 def _refusal(data: object, argument: str) -> str:

@@ -87,8 +87,8 @@ class _PlainPieces:
 
 def piece_bytes(piece: object, argument: str = "data") -> bytes:
     """One piece of a body as bytes that nobody can change any more. Raises TypeError for what is not bytes."""
-    if isinstance(piece, bytes):
+    if type(piece) is bytes:
         return piece
-    if isinstance(piece, (bytearray, memoryview)):
-        return bytes(piece)
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return memoryview(piece).tobytes()  # whatever a class of the caller's says of its length
     raise TypeError(f"{argument} must give bytes, got {type(piece).__name__}")

@@ -1,10 +1,11 @@
 """Requests made from a pattern: the same bytes as those that were checked and encoded on their own."""
 
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from keepwarm.client.patterns import Patterns, pattern_key
+from keepwarm.client.patterns import MOST_TEXT, Patterns, pattern_key
 from keepwarm.client.payload import make_payload
 from keepwarm.client.request import ONE_WRITE, ClientRequest
 from tests.support.calling import serve, session
@@ -12,6 +13,19 @@ from tests.support.server import Peer, answer_all, response
 
 URL = "http://example.test/path?q=1"
 JSON = {"Content-Type": "application/json"}
+
+
+class AnyCase(str):
+    """Text that thinks itself equal to text in another case."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and self.lower() == other.lower()
+
+    __hash__ = str.__hash__
+
+
 TWO = {"X-A": "1", "X-B": "2"}
 
 
@@ -81,6 +95,22 @@ def test_cookies_are_added_to_what_a_pattern_made() -> None:
 )
 def test_other_headers_go_the_long_way(headers: Any) -> None:
     assert known(TWO).post(URL, b"body", headers) is None
+
+
+@pytest.mark.parametrize("value", [AnyCase("ABC"), mock.ANY], ids=["text", "anything"])
+def test_a_value_with_an_equality_of_its_own_goes_the_long_way(value: Any) -> None:
+    """Else the call would send the value of another one."""
+    patterns = known({"X-Token": "abc"})
+    assert value == "abc" and patterns.post(URL, b"body", {"X-Token": value}) is None
+    assert patterns.post(URL, b"body", {"X-Token": "abc"}) is not None
+
+
+def test_long_headers_are_not_kept() -> None:
+    """Hundreds of patterns are: with headers of any length they would be megabytes."""
+    long = {"X-A": "a" * (MOST_TEXT - 3)}
+    assert known(long).post(URL, b"body", dict(long)) is not None
+    long["X-A"] += "a"
+    assert known(long).post(URL, b"body", dict(long)) is None
 
 
 def test_what_is_not_known_goes_the_long_way() -> None:

@@ -51,6 +51,31 @@ async def test_what_can_change_is_copied(wrap: Callable[[bytes], Any]) -> None:
     assert await body(payload) == b"abc"
 
 
+@pytest.mark.fault("O09")
+async def test_a_view_that_only_others_can_change_is_copied() -> None:
+    """`toreadonly` says who may not write through the view, and nothing of the bytes."""
+    data = bytearray(b"abc")
+    payload = made(memoryview(data).toreadonly())
+    data[0] = 0
+    assert await body(payload) == b"abc"
+
+
+class Short(bytes):
+    """Bytes that say something else of their length."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.fault("O07")
+async def test_a_length_is_that_of_the_bytes() -> None:
+    """A class of the caller's cannot make the Content-Length another than the body's."""
+    payload = made(Short(b"abc"))
+    assert (payload.length, await body(payload)) == (3, b"abc")
+    stream = made(piece for piece in [Short(b"abc")])
+    assert [len(piece) async for piece in stream.chunks()] == [3]
+
+
 @pytest.mark.parametrize(
     "data", [None, b"", "", bytearray(), memoryview(b""), memoryview(bytearray()), {}, [], (), MultiDict(), 0, False]
 )
