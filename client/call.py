@@ -26,7 +26,12 @@ class Call(_Base[T]):
         self._coroutine = coroutine
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self._coroutine.__await__()
+        coroutine: Any = self._coroutine
+        if coroutine.cr_await is not None:
+            # Python refuses this for a coroutine that is awaited as it is; what `__await__` gives it does not look at.
+            raise RuntimeError("the call is being awaited already: await the task that was made of it, not the call")
+        iterator: Generator[Any, Any, T] = coroutine.__await__()
+        return iterator
 
     # What a task needs
 
