@@ -153,6 +153,11 @@ class Exchange:
         self.abort(error)
         return error
 
+    def hurry(self, seconds: float) -> None:
+        """The rest of the body is to come within so many seconds, or fails with the error of the total time limit."""
+        if self.channel is not None:
+            self.channel.hurry_exchange(seconds)
+
     def release(self) -> None:
         """Nobody wants the rest: drain what is small and at hand, else close the connection (K4)."""
         channel = self.channel

@@ -281,6 +281,13 @@ class H1Channel(Channel):
         exchange.read_timeout = None
         owner.clock.watch(self, exchange.deadline)
 
+    def hurry_exchange(self, seconds: float) -> None:
+        """What is left of the answer gets so many seconds at most."""
+        exchange, owner = self.exchange, self.owner
+        if exchange is not None and owner is not None:
+            exchange.deadline = min(exchange.deadline, owner.clock.now() + seconds)
+            owner.clock.watch(self, exchange.next_deadline())
+
     def pool_closed(self) -> None:
         Channel.pool_closed(self)
         exchange = self.exchange

@@ -211,6 +211,10 @@ class ClientResponse:
         """Where the answer came from: host, port, and whether TLS is spoken."""
         return self._request.endpoint
 
+    def hurry(self, seconds: float) -> None:
+        """Give the rest of the body so many seconds at most; then reading it raises TotalTimeoutError."""
+        self._exchange.hurry(seconds)
+
     @property
     def upgraded(self) -> Upgraded | None:
         """The connection, if the peer agreed (101) to the other protocol that was asked for."""

@@ -1,6 +1,6 @@
 """WebSocketCalls: the part of a session that opens WebSockets."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from keepwarm.client.redirects import check_redirects
@@ -80,13 +80,17 @@ class WebSocketCalls:
 
     def ws_reconnect(
         self, url: Any, *, backoff: Backoff | None = None, **arguments: Any
-    ) -> AsyncIterator[ClientWebSocketResponse]:
+    ) -> AsyncGenerator[ClientWebSocketResponse, None]:
         """Open a WebSocket again and again: ``async for ws in session.ws_reconnect(url): ...``.
 
         Each turn of the loop gets a new one, and the one before is closed first. A connection that cannot be had is
-        tried again after a pause that grows, with jitter, as `backoff` says; an answer that will stay the same (a wrong
-        URL, 401, 404, ...) is raised. `arguments` are those of `ws_connect`.
+        tried again after a pause that grows, with jitter, as `backoff` says; what will stay the same (a wrong URL, 401,
+        404, a certificate that is not trusted, ...) is raised. `arguments` are those of `ws_connect`. Leaving the loop
+        closes the last WebSocket, soon afterwards; ``contextlib.aclosing`` waits for that, also when the loop is left
+        by an exception.
         """
+        if not isinstance(backoff, Backoff | None):
+            raise TypeError(f"backoff must be a Backoff or None, got {backoff!r}")
         return reconnecting(lambda: self.ws_connect(url, **arguments), backoff or Backoff())
 
     async def _ws_connect(

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 from keepwarm.client.ws_connect import is_worth_retrying
 from keepwarm.client.ws_context import WSContext
+from keepwarm.pool.clock import monotonic
 from keepwarm.pool.limits import check_seconds
 from keepwarm.ws.websocket import ClientWebSocketResponse
 
@@ -37,6 +38,10 @@ class Backoff:
         if self.tries is not None and self.tries < 1:
             raise ValueError(f"tries must be at least 1, or None, got {self.tries!r}")
 
+    def is_spent(self, failures: int) -> bool:
+        """Whether so many failures in a row are the end."""
+        return self.tries is not None and failures >= self.tries
+
     def pause(self, failures: int, chance: float) -> float:
         """Seconds to wait after so many failures in a row; `chance` is a number from 0 to 1."""
         longest = self.longest
@@ -52,12 +57,16 @@ class Backoff:
 async def reconnecting(
     connect: Callable[[], WSContext],
     backoff: Backoff,
+    *,
     chance: Callable[[], float] = random.random,
-) -> AsyncIterator[ClientWebSocketResponse]:
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    now: Callable[[], float] = monotonic,
+) -> AsyncGenerator[ClientWebSocketResponse, None]:
     """One WebSocket after another, each closed before the next. Raises what trying again will not mend.
 
-    A WebSocket over which nothing was ever received counts as a failure, for a server that takes connections only to
-    drop them must not be stormed.
+    A WebSocket over which nothing was received, and which did not last longer than the longest pause, counts as a
+    failure, for a server that takes connections only to drop them must not be stormed. `chance` gives numbers from 0
+    to 1, `sleep` waits, `now` is a time in seconds.
     """
     failures = 0
     while True:
@@ -65,13 +74,18 @@ async def reconnecting(
             websocket = await connect()
         except Exception as exc:
             failures += 1
-            if not is_worth_retrying(exc) or (backoff.tries is not None and failures >= backoff.tries):
+            if not is_worth_retrying(exc) or backoff.is_spent(failures):
                 raise
         else:
+            opened_at = now()
             try:
                 yield websocket
             finally:
                 await websocket.close()
-            failures = 0 if websocket.has_received else failures + 1
+            was_of_use = websocket.has_received or now() - opened_at > backoff.longest
+            failures = 0 if was_of_use else failures + 1
+            error = websocket.exception()
+            if error is not None and backoff.is_spent(failures):
+                raise error
         if failures:
-            await asyncio.sleep(backoff.pause(failures, chance()))
+            await sleep(backoff.pause(failures, chance()))

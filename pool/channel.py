@@ -170,6 +170,8 @@ class Channel(asyncio.Protocol):
             self.state = states.step(self.state, states.LOST)
         self.owner = self.home = self.has_unread = self.count_unsent = None
         self.deadline = NEVER
+        if self.upgraded is not None:
+            self.upgraded.abandoned()
         return transport
 
     # What the transport tells

@@ -21,6 +21,9 @@ NEVER = math.inf
 # Seconds since 1970, for what peers date by the calendar: cookies. It may jump; deadlines never use it.
 wall_time = time.time
 
+# For whoever only measures how long something took, where there is no pool's clock.
+monotonic = time.monotonic
+
 # A sweep that runs this late found the loop stalled. The peer's bytes may be waiting in the kernel, so the loop gets
 # a chance to read them before anything is declared overdue.
 STALL = 0.5

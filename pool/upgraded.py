@@ -6,6 +6,8 @@ upgrade and the moment when somebody takes over is kept, bytes that were glued t
 
 from typing import TYPE_CHECKING, Protocol
 
+from keepwarm.pool import states
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -33,6 +35,9 @@ class Heir(Protocol):
 
     def pool_closed(self) -> None:
         """The connector is being closed; the connection is aborted next."""
+
+    def abandoned(self) -> None:
+        """The connection belongs to the parent of this forked process, or its loop is closed: touch neither."""
 
 
 class Upgraded:
@@ -67,11 +72,11 @@ class Upgraded:
     def take_over(self, heir: Heir) -> None:
         """From now on `heir` hears what happens; what was held is told before this returns."""
         self._heir = heir
+        if self._size > HELD_BYTES:
+            self.resume_reading()  # first, for the heir may well pause it
         for data in self._held:
             heir.data_received(data)
         self._held.clear()
-        if self._size > HELD_BYTES:
-            self.resume_reading()
         if self._is_eof:
             heir.eof_received()
         if self.is_lost:
@@ -111,12 +116,17 @@ class Upgraded:
         if self._heir is not None:
             self._heir.pool_closed()
 
+    def abandoned(self) -> None:
+        if self._heir is not None:
+            self._heir.abandoned()
+
     # What the heir does with it
 
     def watch(self, when: float) -> None:
-        """Call the heir's `on_deadline` at `when`, a time of the clock; NEVER takes it off. One time at once."""
+        """Call the heir's `on_deadline` at `when`, a time of the clock; NEVER takes it off. One time at once. Once the
+        connection is being closed the time for that counts, and nothing else."""
         clock = self.clock
-        if clock is not None and not self.is_lost:
+        if clock is not None and self.channel.state == states.DETACHED:
             clock.watch(self.channel, when)
 
     def pause_reading(self) -> None:

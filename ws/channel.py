@@ -11,14 +11,26 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from keepwarm.pool.clock import NEVER
-from keepwarm.pool.errors import ClientConnectionError, ClientError, ClientTimeoutError, PoolClosedError
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.errors import ClientError
 from keepwarm.pool.upgraded import Upgraded
-from keepwarm.ws.errors import WebSocketClosedError, WebSocketError
-from keepwarm.ws.heartbeat import DEAD, PING, Heartbeat
-from keepwarm.ws.messages import CLOSE_ABNORMAL, CLOSE_POLICY_VIOLATION, Message, MsgType
+from keepwarm.ws.channel_errors import (
+    belongs_elsewhere,
+    close_overdue,
+    connector_closed,
+    lost,
+    nothing_came,
+    nothing_said,
+    pings_unread,
+    sending_is_over,
+)
+from keepwarm.ws.errors import WebSocketError
+from keepwarm.ws.messages import CLOSE_ABNORMAL, Message, MsgType
 from keepwarm.ws.protocol import MAX_BATCH, WSProtocol
+from keepwarm.ws.pulse import Pulse
 
-# Reading stops when more than this has arrived since the queue of messages was last empty.
+# Reading stops when more than this has arrived, or come out of the compression, since the queue of messages was last
+# empty.
 HIGH_WATER: Final = 262144
 # After the closing handshake the server closes the connection (RFC 6455 7.1.1). One that does not is not waited for.
 LINGER_SECONDS: Final = 1.0
@@ -40,8 +52,12 @@ class WSChannel:
         "_close_at",
         "_discards",
         "_end_waiter",
-        "_heartbeat",
+        "_is_dying",
         "_is_paused",
+        "_loss",
+        "_patience",
+        "_pulse",
+        "_reads_on",
         "_receive_at",
         "_size",
         "_unanswered_from",
@@ -58,13 +74,17 @@ class WSChannel:
     def __init__(self, upgraded: Upgraded, protocol: WSProtocol, *, heartbeat: float | None = None) -> None:
         clock = upgraded.clock
         self._upgraded = upgraded
-        self._heartbeat = Heartbeat(heartbeat, clock.now()) if heartbeat and clock is not None else None
+        self._pulse = Pulse(upgraded, protocol, clock, heartbeat) if heartbeat and clock is not None else None
         self._waiter: asyncio.Future[None] | None = None
         self._end_waiter: asyncio.Future[None] | None = None
         self._receive_at = NEVER
         self._close_at = NEVER
+        self._patience = 0.0  # seconds that the receiver waits
         self._size = 0
         self._unanswered_from = 0
+        self._loss: ClientError | None = None  # told once what came before it has been read
+        self._reads_on = False  # the next turn of the loop reads what a full batch has left over
+        self._is_dying = False  # the peer broke the protocol, and what came before may still be answered
         self._is_paused = False
         self._discards = False
         self.protocol = protocol
@@ -86,6 +106,10 @@ class WSChannel:
         return self._upgraded.loop
 
     @property
+    def endpoint(self) -> Endpoint:
+        return self._upgraded.channel.endpoint
+
+    @property
     def transport(self) -> asyncio.Transport | None:
         """The transport; None once the connection has been abandoned."""
         return self._upgraded.channel.transport
@@ -93,7 +117,7 @@ class WSChannel:
     @property
     def round_trip(self) -> float | None:
         """Seconds that the last answered ping of the heartbeat took; None without one."""
-        return None if self._heartbeat is None else self._heartbeat.round_trip
+        return None if self._pulse is None else self._pulse.round_trip
 
     # From the connection
 
@@ -101,12 +125,12 @@ class WSChannel:
         queue, protocol = self.queue, self.protocol
         if not queue:
             self._size = 0
+        inflated = protocol.inflated
         protocol.feed(data, queue)
-        heartbeat = self._heartbeat
-        if heartbeat is not None:
-            self._heard(heartbeat)
+        if self._pulse is not None:
+            self._pulse.heard()
         if protocol.failed is not None:
-            if not self.is_over:
+            if not (self.is_over or self._is_dying):
                 self._peer_failed(protocol.failed)
         elif protocol.has_output:
             self._flush()
@@ -122,9 +146,11 @@ class WSChannel:
                 waiter.set_result(None)
             if not self.has_received:
                 self.has_received = queue[0].tp < MsgType.close or queue[0].tp in (MsgType.ping, MsgType.pong)
-            self._size += len(data)
+            self._size += len(data) + protocol.inflated - inflated
             if self._size > HIGH_WATER or protocol.has_more or len(queue) >= MAX_BATCH:
                 self._pause()
+        elif protocol.has_more:
+            self._read_on_soon()
 
     def eof_received(self) -> None:
         """The transport closes itself after this; what there is to say is said in `connection_lost`."""
@@ -138,27 +164,24 @@ class WSChannel:
             self.error = protocol.failed
             self.close_code = protocol.failed.code
         elif not self.is_over:
-            error = ClientConnectionError(
-                f"the WebSocket connection to {self._upgraded.channel.endpoint} was lost without a close frame"
-                + (f": {exc}" if exc is not None else ""),
-                endpoint=self._upgraded.channel.endpoint,
-                phase="body",
-            )
-            error.__cause__ = exc
-            self._fail(error)
+            self._loss = lost(self.endpoint, exc)
+            if protocol.has_more:
+                return  # what came before is told first
+            self._fail(self._loss)
         self._wake()
 
     def writing_resumed(self) -> None:
-        if self.protocol.has_output and not self._upgraded.is_lost:
+        if self.protocol.has_output and not (self._upgraded.is_lost or self._is_dying):
             self._flush()
 
     def pool_closed(self) -> None:
         if not self.is_over:
-            endpoint = self._upgraded.channel.endpoint
-            self._fail(
-                PoolClosedError(f"the connector was closed while a WebSocket to {endpoint} was open", endpoint=endpoint)
-            )
+            self._fail(connector_closed(self.endpoint))
         self._wake()
+
+    def abandoned(self) -> None:
+        if not self.is_over:
+            self._fail(belongs_elsewhere(self.endpoint))
 
     def on_deadline(self, now: float) -> None:
         if now >= self._close_at:
@@ -167,8 +190,10 @@ class WSChannel:
         if now >= self._receive_at:
             self._receive_at = NEVER
             self._receive_overdue()
-        if self._heartbeat is not None and not self.is_over:
-            self._beat(self._heartbeat, now)
+        pulse = self._beating
+        if pulse is not None and pulse.has_died(now, self._is_paused):
+            self._fail(nothing_said(self.endpoint, pulse.interval))
+            self.abort()
         self._rearm()
 
     # Reading
@@ -180,11 +205,12 @@ class WSChannel:
         """
         if self.queue or self.is_over:
             return
-        waiter = self._waiter = self.loop.create_future()
         clock = self._upgraded.clock
         if seconds and clock is not None:
+            self._patience = seconds
             self._receive_at = clock.now() + seconds
             self._rearm()
+        waiter = self._waiter = self.loop.create_future()
         try:
             await waiter
         finally:
@@ -195,35 +221,54 @@ class WSChannel:
         """The queue has been emptied: read on."""
         self._size = 0
         protocol = self.protocol
+        if self.is_over:
+            return
         if protocol.failed is not None:
-            if not self.is_over:
-                self._peer_failed(protocol.failed)
+            self._peer_failed(protocol.failed)
             return
         if protocol.has_more:
             self.data_received(b"")
-            if self.queue:
-                return
-        if self._is_paused:
-            self._is_paused = False
-            self._upgraded.resume_reading()
+        if self.queue or self.is_over or protocol.has_more:
+            return
+        if self._loss is not None:
+            self._fail(self._loss)
+            self._wake()
+        else:
+            self._resume()
 
     @property
     def is_held_up(self) -> bool:
         """Whether `taken` has something to do once the queue is empty."""
         return self._is_paused
 
+    def _read_on_soon(self) -> None:
+        """A whole batch of frames, and no message in it: a flood must not keep the loop, so the rest waits a turn."""
+        self._pause()
+        if not self._reads_on:
+            self._reads_on = True
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reads_on = False
+        if not self.queue:
+            self.taken()
+
     def _pause(self) -> None:
         if not self._is_paused:
             self._is_paused = True
             self._upgraded.pause_reading()
 
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._upgraded.resume_reading()
+
     def _discard(self) -> None:
         """Nobody reads any more: only the peer's close frame counts."""
         self.queue.clear()
-        while self.protocol.has_more:
-            self.protocol.feed(b"", self.queue)
-            self.queue.clear()
-        if self.protocol.finished and not self.is_over:
+        if self.protocol.has_more:
+            self._read_on_soon()
+        elif self.protocol.finished and not self.is_over:
             self._peer_finished()
 
     # Writing
@@ -232,48 +277,32 @@ class WSChannel:
         """Write a frame, whole, now. Raises WebSocketClosedError once no frame may follow."""
         transport = self._upgraded.channel.transport
         if self.is_over or self.protocol.close_sent or transport is None or transport.is_closing():
-            raise self._closed_error()
+            raise sending_is_over(self.endpoint, self.error or self._loss, self.protocol.close_code)
         transport.write(frame)
-
-    def _closed_error(self) -> WebSocketClosedError:
-        """Why nothing can be sent."""
-        endpoint = self._upgraded.channel.endpoint
-        if self.error is not None:
-            why = f"it ended with {type(self.error).__name__}: {self.error}"
-        elif self.protocol.close_received:
-            why = f"the peer closed it with code {self.protocol.close_code}"
-        else:
-            why = "it was closed"
-        error = WebSocketClosedError(
-            f"cannot send on the WebSocket to {endpoint}: {why}", endpoint=endpoint, phase="send"
-        )
-        error.__cause__ = self.error
-        return error
 
     def drained(self) -> Generator[Any, None, None]:
         """For ``yield from``: wait until the transport takes more, if it does not at present."""
         channel = self._upgraded.channel
         if channel.is_write_paused:
-            yield from channel.drain().__await__()
+            try:
+                yield from channel.drain().__await__()
+            except OSError as exc:
+                raise sending_is_over(self.endpoint, self.error or exc, self.protocol.close_code) from exc
 
     def _flush(self) -> None:
-        """Send what the protocol itself has to say. While the peer does not read it waits, and later answers replace
-        earlier ones (FAULTS W20)."""
+        """Send what the protocol itself has to say. While the peer does not read, pongs wait, and later ones replace
+        earlier ones (FAULTS W20). A close frame does not wait: it is the last one."""
         protocol, channel = self.protocol, self._upgraded.channel
         transport = channel.transport
         if transport is None or transport.is_closing():
             return
-        if not channel.is_write_paused:
+        if protocol.finished or not channel.is_write_paused:
             transport.write(protocol.take_output())
             self._unanswered_from = 0
         elif not self._unanswered_from:
             self._unanswered_from = protocol.pings
         elif protocol.pings - self._unanswered_from > MOST_UNANSWERED:
-            self._fail(
-                WebSocketError(
-                    CLOSE_POLICY_VIOLATION, f"the peer sent {MOST_UNANSWERED} pings and read the answer to none"
-                )
-            )
+            self._fail(pings_unread(self.endpoint, MOST_UNANSWERED))
             self._wake()
             self._upgraded.close("protocol")
 
@@ -286,17 +315,15 @@ class WSChannel:
         aborts the connection at once.
         """
         protocol = self.protocol
-        if not protocol.close_sent and not self.is_over:
+        if not (protocol.close_sent or protocol.failed is not None or self.is_over):
             frame, transport = protocol.close_frame(code, reason), self.transport
             if transport is not None and not transport.is_closing():
                 transport.write(frame)
         self._discards = True
         self._discard()
-        if self._is_paused:
-            self._is_paused = False
-            self._upgraded.resume_reading()
-        if self.is_over or protocol.close_received:
-            self._peer_finished()
+        if not protocol.has_more:
+            self.taken()
+        if self.is_over:
             return
         clock = self._upgraded.clock
         if seconds and clock is not None:
@@ -332,6 +359,7 @@ class WSChannel:
             self._wake()  # autoclose is off: the answer is the caller's
             return
         self.is_over = True
+        self._resume()  # to see the end of the connection
         self._wake()
         clock = self._upgraded.clock
         if clock is not None and not self._upgraded.is_lost:
@@ -340,19 +368,20 @@ class WSChannel:
 
     def _peer_failed(self, error: WebSocketError) -> None:
         """The peer broke the protocol. What came before that may still be answered, if somebody takes it soon."""
-        if len(self.queue) > 1 and self._close_at == NEVER and not self._discards:
-            clock = self._upgraded.clock
-            if clock is not None and not self._upgraded.is_lost:
-                self._pause()
-                self._close_at = clock.now() + ANSWER_SECONDS
-                self._rearm()
-                self._wake()
-                return
+        clock = self._upgraded.clock
+        if len(self.queue) > 1 and not (self._is_dying or self._discards or self._upgraded.is_lost or clock is None):
+            self._is_dying = True
+            self._pause()
+            self._close_at = clock.now() + ANSWER_SECONDS
+            self._rearm()
+            self._wake()
+            return
         self.is_over = True
         self.error = error
         self.close_code = error.code
         if self.protocol.has_output:
             self._flush()
+        self._resume()  # to see the end of the connection
         self._wake()
         self._upgraded.close("protocol", politely=True)
 
@@ -371,67 +400,27 @@ class WSChannel:
 
     # Time
 
+    @property
+    def _beating(self) -> Pulse | None:
+        """The heartbeat as long as it may beat: no ping follows a close frame."""
+        return None if self.is_over or self.protocol.close_sent else self._pulse
+
     def _rearm(self) -> None:
         when = min(self._close_at, self._receive_at)
-        if self._heartbeat is not None and not self.is_over:
-            when = min(when, self._heartbeat.next_look())
+        pulse = self._beating
+        if pulse is not None:
+            when = min(when, pulse.next_look())
         self._upgraded.watch(when)
 
     def _close_overdue(self) -> None:
         if self.is_over:
             self._upgraded.close("drain", politely=True)
-            return
-        if self.protocol.failed is not None:
-            self._close_at = 0.0  # no second chance
+        elif self.protocol.failed is not None:
             self._peer_failed(self.protocol.failed)
-            return
-        endpoint = self._upgraded.channel.endpoint
-        self.abort(
-            ClientTimeoutError(
-                f"the peer at {endpoint} did not answer the close frame in time; the connection was aborted",
-                endpoint=endpoint,
-                phase="body",
-            )
-        )
+        else:
+            self.abort(close_overdue(self.endpoint))
 
     def _receive_overdue(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            endpoint = self._upgraded.channel.endpoint
-            waiter.set_exception(
-                ClientTimeoutError(
-                    f"no WebSocket message came from {endpoint} within receive_timeout",
-                    endpoint=endpoint,
-                    phase="body",
-                )
-            )
-
-    def _heard(self, heartbeat: Heartbeat) -> None:
-        clock = self._upgraded.clock
-        if clock is None:
-            return
-        now = heartbeat.heard_at = clock.now()
-        if heartbeat.is_waiting and self.protocol.last_pong is not None:
-            heartbeat.pong(self.protocol.last_pong, now)
-
-    def _beat(self, heartbeat: Heartbeat, now: float) -> None:
-        if self._is_paused:
-            heartbeat.heard_at = now  # the silence is ours
-            return
-        verdict = heartbeat.look(now)
-        if verdict == PING and not self.protocol.close_sent:
-            if not self._upgraded.channel.is_write_paused:
-                self._upgraded.channel.write(self.protocol.ping_frame(heartbeat.ping(now)))
-            else:
-                heartbeat.ping(now)  # what was sent before has not been read: that counts as a ping without an answer
-        elif verdict == DEAD:
-            endpoint = self._upgraded.channel.endpoint
-            self._fail(
-                ClientTimeoutError(
-                    f"the WebSocket peer at {endpoint} said nothing for {1.5 * heartbeat.interval:g} s and did not "
-                    "answer a ping; the connection was aborted",
-                    endpoint=endpoint,
-                    phase="body",
-                )
-            )
-            self.abort()
+            waiter.set_exception(nothing_came(self.endpoint, self._patience))

@@ -92,7 +92,7 @@ class Outbound:
     def close_frame(self, code: int = CLOSE_OK, message: str | bytes | bytearray | memoryview = b"") -> bytes:
         """The close frame; no pong is sent after it. A `code` of 0 makes an empty one.
 
-        Raises ValueError for a code that may not be sent, a reason over 123 bytes, and one that is not UTF-8.
+        Raises TypeError, and ValueError for a code that may not be sent, a reason over 123 bytes or not UTF-8.
         """
         reason = _control_bytes("message", message)
         try:
@@ -101,6 +101,8 @@ class Outbound:
             raise ValueError("message: is not UTF-8") from None
         if len(reason) > MAX_CONTROL - 2:
             raise ValueError(f"message: at most {MAX_CONTROL - 2} bytes (RFC 6455, 5.5), got {len(reason)}")
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise TypeError(f"code: must be int, got {type(code).__name__}")
         if code == 0 and not reason:
             payload = b""
         elif may_be_on_the_wire(code):

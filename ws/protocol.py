@@ -48,6 +48,8 @@ from keepwarm.ws.outbound import Outbound
 MAX_MSG_SIZE: Final = 4 * 1024 * 1024
 MAX_FRAGMENTS: Final = 1024
 MAX_BATCH: Final = 1024
+# A batch also ends when more than this came out of the compression: 4 KiB may well become 4 MiB, message after message.
+MAX_INFLATED: Final = 1024 * 1024
 
 # No message has as many bytes or fragments.
 _NO_LIMIT: Final = 1 << 62
@@ -80,6 +82,7 @@ class WSProtocol(Outbound):
         "failed",
         "finished",
         "has_more",
+        "inflated",
         "last_pong",
         "pings",
     )
@@ -112,6 +115,7 @@ class WSProtocol(Outbound):
         # Nothing will be read any more: the peer's close frame came, or the connection was failed.
         self.finished = False
         self.has_more = False
+        self.inflated = 0  # bytes that came out of the compression so far
         self.pings = 0  # heard so far
         self.last_pong: bytes | None = None  # the payload of the newest pong
 
@@ -174,12 +178,13 @@ class WSProtocol(Outbound):
             self._is_clean = self._assembly is None
 
     def _read(self, data: bytes, pos: int, out: Messages) -> int:
-        """Read about MAX_BATCH frames from `pos` on; where it stopped."""
+        """Read about MAX_BATCH frames from `pos` on, or MAX_INFLATED bytes that were compressed; where it stopped."""
         size = len(data)
         left = MAX_BATCH
+        most = self.inflated + MAX_INFLATED
         self.has_more = False
         while pos < size:
-            if left <= 0:
+            if left <= 0 or self.inflated > most:
                 self.has_more = True
                 break
             assembly = self._assembly
@@ -253,7 +258,12 @@ class WSProtocol(Outbound):
         end = min(pos + self._missing, len(data))
         self._missing -= end - pos
         is_last = self._is_last and not self._missing
-        assembly.add(data[pos:end], is_last)
+        if assembly.is_compressed:
+            before = assembly.size
+            assembly.add(data[pos:end], is_last)
+            self.inflated += assembly.size - before
+        else:
+            assembly.add(data[pos:end], is_last)
         if is_last:
             self._assembly = None
             out.append(assembly.message())

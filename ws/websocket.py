@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 from multidict import CIMultiDictProxy
 
+from keepwarm.pool.limits import check_seconds
 from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.ws.channel import WSChannel
 from keepwarm.ws.messages import CLOSE_OK, CLOSED_MESSAGE, Message, MsgType
@@ -164,8 +165,8 @@ class ClientWebSocketResponse:
 
         The peer's close frame is returned once, as a message of type close; an error once, as one of type error; after
         the end comes the message of type closed, for ever. Raises ClientTimeoutError when nothing came within
-        `timeout` seconds (`receive_timeout` by default; the WebSocket stays usable), RuntimeError while another task
-        receives. Cancelling it loses no message.
+        `timeout` seconds (`receive_timeout` by default, 0 is no limit; the WebSocket stays usable), RuntimeError while
+        another task receives. Cancelling it loses no message.
         """
         queue = self._queue
         if self._is_receiving:
@@ -175,7 +176,8 @@ class ClientWebSocketResponse:
                 return CLOSED_MESSAGE
             self._is_receiving = True
             try:
-                await self._channel.wait_message(self._receive_timeout if timeout is None else timeout)
+                seconds = self._receive_timeout if timeout is None else check_seconds("timeout", timeout)
+                await self._channel.wait_message(seconds)
             finally:
                 self._is_receiving = False
             if not queue:
@@ -236,13 +238,13 @@ class ClientWebSocketResponse:
 
     def __del__(self) -> None:
         channel: WSChannel | None = getattr(self, "_channel", None)
-        if channel is None or self.closed or channel.loop.is_closed():
+        if channel is None or self._is_closed or channel.is_over or channel.loop.is_closed():
             return
         call_in_loop(channel.loop, channel.abort)
         warnings.warn(f"Unclosed WebSocket {self!r}", ResourceWarning, source=self, stacklevel=1)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'closed' if self.closed else 'open'}>"
+        return f"<{type(self).__name__} {self._channel.endpoint} {'closed' if self.closed else 'open'}>"
 
 
 def _expect(message: Message, tp: MsgType) -> Any:
