@@ -2,7 +2,8 @@
 
 Every decision here is synchronous. A channel changes its state first and its new holder is told afterwards, through a
 future that wakes a turn later; a holder that is gone by then gives the channel back (law 1, 5). A slot is taken when
-a dial starts (see `dials`) and comes back with the end of the dial or in `channel_lost`, nowhere else (law 4).
+a dial starts (see `dials`) and comes back with the end of the dial or in `channel_lost`, nowhere else (law 4). How a
+channel leaves the pool stands in `holdings`.
 """
 
 import asyncio
@@ -16,23 +17,19 @@ from keepwarm.pool.dial import Connect
 from keepwarm.pool.dials import Dials
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
-from keepwarm.pool.endpoints import Endpoints
+from keepwarm.pool.holdings import Holdings
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
-from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.total_limit import TotalLimit
 from keepwarm.pool.waiters import Waiter
 
-# How long a polite goodbye may take: what is written still goes out and TLS sends its close_notify. A peer that does
-# not answer costs this long at most (the loop's own limit for TLS is 30 s).
-LINGER = 0.25
 # What a peer can do to a new connection before it was asked anything. Dialling again would end the same way.
 PEER_FAULTS = ("peer_fin", "stray_bytes", "error")
 
 ChannelFactory = Callable[[Endpoint, asyncio.AbstractEventLoop], Channel]
 
 
-class Pool:
+class Pool(Holdings):
     """Connections to any number of endpoints, bound to one event loop.
 
     `connect` makes one connection (a connector's ``_create_connection``); `channel_factory` makes the protocol object
@@ -50,25 +47,18 @@ class Pool:
         keepalive: Keepalive | None = None,
         conn_timeout: float | None = None,
     ) -> None:
-        self.loop = loop
-        self.clock = clock
-        self.closed = False
-        self.channel_factory = channel_factory
         self._limits = limits or Limits()
+        super().__init__(loop, clock, None if self._limits.total is None else TotalLimit(self._limits.total))
+        self.channel_factory = channel_factory
         self._keepalive = keepalive or Keepalive()
         self._idle_window = self._keepalive.window(None)
-        self._now = clock.now
-        self._endpoints = Endpoints()
         self._find = self._endpoints.in_use.get
-        self.channels: set[Channel] = set()
-        self._total = None if self._limits.total is None else TotalLimit(self._limits.total)
         self._dials = Dials(
             self, loop, clock, connect, limits=self._limits, total=self._total, conn_timeout=conn_timeout
         )
         self._callers = Callers(
             self, loop, clock, self._dials, limits=self._limits, total=self._total, keeps_dials=conn_timeout is not None
         )
-        self._emptied: asyncio.Future[None] | None = None
 
     # Leasing
 
@@ -215,13 +205,9 @@ class Pool:
         if self.closed or channel.retiring is not None:
             self.close_channel(channel, channel.retiring or "drain")
 
-    def slot_freed(self, home: EndpointPool) -> None:
-        """An open socket less."""
-        if self._total is not None:
-            self._total.freed()
+    def _use_room(self, home: EndpointPool) -> None:
         if not self.closed and (self._total is not None or home.queue):
             self._dials.start_for(home)
-        self.drop_if_empty(home)
 
     # Giving back
 
@@ -272,83 +258,7 @@ class Pool:
         self._callers.was_taken(waiter)
         waiter.settle(channel)
 
-    def detach(self, channel: Channel) -> None:
-        """The holder keeps the transport for good (an upgrade). The slot stays taken until the transport is lost."""
-        home = channel.home
-        channel.state = states.step(channel.state, states.DETACH)
-        channel.deadline = NEVER
-        if home is not None:
-            home.leased -= 1
-            home.detached += 1
-
-    def retire(self, channel: Channel, reason: str) -> None:
-        """No new leases: an idle channel is closed now, a leased one when it comes back."""
-        if channel.state == states.IDLE:
-            self.close_channel(channel, reason)
-        elif channel.retiring is None:
-            channel.retiring = reason
-
-    def retire_older(self, channel: Channel) -> None:
-        """`channel` turned out dead on reuse: what has lain idle for longer than it had is dead too, most likely."""
-        home = channel.home
-        if home is not None:
-            for other in [c for c in home.idle if c.idle_since <= channel.idle_since]:
-                self.close_channel(other, "peer_fin", politely=False)
-
-    def close_channel(self, channel: Channel, reason: str, *, politely: bool = True) -> None:
-        """Let go of an idle, leased or detached channel. Its slot is free once its transport is lost."""
-        home = channel.home
-        if home is None or channel.state >= states.CLOSING:
-            return
-        self._take_off(home, channel)
-        channel.state = states.step(channel.state, states.CLOSE)
-        channel.retiring = channel.retiring or reason
-        home.closing += 1
-        if self._total is not None:
-            self._total.closing += 1
-        home.retired[channel.retiring] += 1
-        if politely:
-            self.clock.watch(channel, self._now() + LINGER)
-            channel.close_transport()
-        else:
-            channel.deadline = NEVER
-            channel.abort_transport()
-
-    def channel_lost(self, channel: Channel, reason: str) -> None:
-        """The transport is gone: the one place where an open socket's slot comes back."""
-        home = channel.home
-        if home is None or channel.state == states.CLOSED:
-            return
-        if channel.state == states.CLOSING:
-            home.closing -= 1
-            if self._total is not None:
-                self._total.closing -= 1
-        else:
-            self._take_off(home, channel)
-            home.retired[channel.retiring or reason] += 1
-        home.check()
-        channel.state = states.step(channel.state, states.LOST)
-        channel.retiring = channel.retiring or reason
-        self.clock.forget(channel)
-        self.channels.discard(channel)
-        self.slot_freed(home)
-
-    def _take_off(self, home: EndpointPool, channel: Channel) -> None:
-        if self._total is not None and channel.state == states.IDLE:
-            self._total.unshelved(channel)
-        home.take_off(channel)
-
-    def drop_if_empty(self, home: EndpointPool) -> None:
-        """Forget an endpoint of which nothing is left."""
-        if self._endpoints.drop_if_empty(home) and self.closed:
-            self._end_if_empty()
-
-    # The end, and the numbers
-
-    @property
-    def open(self) -> int:
-        """Open sockets, dials included."""
-        return self._endpoints.open
+    # The end
 
     def close(self, *, spare_leased: bool = False) -> None:
         """Close everything now: idle channels politely, leased ones at once or, if they are to be spared, when they
@@ -371,29 +281,3 @@ class Pool:
         for home in list(self._endpoints.in_use.values()):
             self.drop_if_empty(home)
         self._end_if_empty()
-
-    def abandon(self) -> list[asyncio.Transport]:
-        """Close without touching the loop or a socket: the loop was closed first, or all belongs to the parent of this
-        forked process. The transports, for the caller to keep or to drop."""
-        self.closed = True
-        channels, self.channels = self.channels, set()
-        self._endpoints.in_use.clear()
-        self.clock.abandon()
-        return [transport for channel in channels if (transport := channel.abandon()) is not None]
-
-    def _end_if_empty(self) -> None:
-        if not self._endpoints.in_use:
-            self.clock.close()
-            if self._emptied is not None and not self._emptied.done():
-                self._emptied.set_result(None)
-
-    async def wait_closed(self) -> None:
-        """Wait until every socket is gone. Cancelling it changes nothing."""
-        while self._endpoints.in_use and not self.loop.is_closed():
-            if self._emptied is None or self._emptied.done():
-                self._emptied = self.loop.create_future()
-            await asyncio.shield(self._emptied)
-
-    def stats(self) -> PoolStats:
-        """The numbers of this moment."""
-        return self._endpoints.stats()

@@ -11,7 +11,7 @@ from keepwarm.client.errors import ClientPayloadError
 from keepwarm.client.h1_channel import H1Channel
 from keepwarm.client.session import ClientSession
 from keepwarm.pool.errors import PoolClosedError
-from keepwarm.pool.pool import LINGER
+from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.tcp_connector import TCPConnector
 from tests.support.calling import Conserved, fetch, numbers, serve, session
 from tests.support.certificates import client_context

@@ -7,8 +7,8 @@ import pytest
 from keepwarm.pool import states
 from keepwarm.pool.endpoint import make_endpoint
 from keepwarm.pool.errors import ClientConnectionError
+from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.keepalive import Keepalive
-from keepwarm.pool.pool import LINGER
 from tests.support.fake_channels import A, B, rig
 from tests.support.leaks import turns
 

@@ -6,7 +6,8 @@ import pytest
 
 from keepwarm.pool import states
 from keepwarm.pool.errors import PoolClosedError
-from keepwarm.pool.pool import LINGER, Pool
+from keepwarm.pool.holdings import LINGER
+from keepwarm.pool.pool import Pool
 from tests.support.fake_channels import A, B, FakeChannel, FakeDials, rig
 from tests.support.fakes import FakeClock
 from tests.support.leaks import turns

@@ -25,9 +25,10 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientError
+from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
-from keepwarm.pool.pool import LINGER, Pool
+from keepwarm.pool.pool import Pool
 from keepwarm.pool.waiters import Waiter
 from tests.support.fake_channels import A, B, C, FakeChannel, FakeDial, FakeDials
 from tests.support.fakes import FakeClock

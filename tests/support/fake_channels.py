@@ -8,9 +8,10 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
+from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
-from keepwarm.pool.pool import LINGER, Pool
+from keepwarm.pool.pool import Pool
 from keepwarm.pool.stats import EndpointStats
 from tests.support.fakes import FakeClock, FakeTransport
 from tests.support.leaks import turns
