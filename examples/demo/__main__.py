@@ -30,8 +30,8 @@ def heading(options: Options) -> list[str]:
         [f"{options.calls:,} GET calls to {options.url}"]
         if options.url
         else [
-            f"{options.calls:,} calls to 2 uvicorn processes on loopback, by nine routes: TCP, TLS,",
-            "pinned TLS, through a forward proxy, in a CONNECT tunnel, over a unix socket",
+            f"{options.calls:,} calls to 2 uvicorn processes on loopback, by ten routes: TCP, TLS,",
+            "pinned TLS, through a forward proxy, in a CONNECT tunnel, over a unix socket, WebSockets",
         ]
     )
     return [
@@ -74,12 +74,15 @@ async def watch(screen: Screen, load: Load) -> None:
         screen.show(load, load.count("open"))
 
 
-async def run_local(load: Load, targets: list[Target], calls: int) -> None:
+async def run_local(load: Load, targets: list[Target], options: Options) -> None:
     """Half of the calls by one route after another, so that CPU time belongs to one row; then half by all at once."""
-    each = max(1, calls // (2 * len(targets)))
+    routes = len(targets) + 1
+    each = max(1, options.calls // (2 * routes))
     for target in targets:
         await load.run(target.name, [target], each)
-    await load.run("all at once", targets, each)
+    first = targets[0]
+    await load.run_websockets("WebSocket echo", first.session, first.calls[0].url, each, options.limit)
+    await load.run("all at once", targets, max(1, (options.calls - routes * each) // len(targets)))
 
 
 async def call_all(
@@ -102,7 +105,7 @@ async def call_all(
             if options.url:
                 await load.run(targets[0].name, targets, options.calls)
             else:
-                await run_local(load, targets, options.calls)
+                await run_local(load, targets, options)
         finally:
             watcher.cancel()
             screen.end()

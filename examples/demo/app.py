@@ -34,8 +34,19 @@ async def read_body(receive: Receive) -> bytes:
             return bytes(body)
 
 
+async def echo(receive: Receive, send: Send) -> None:
+    """A WebSocket that sends back what it gets."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] != "websocket.disconnect":
+        await send({"type": "websocket.send", "text": event["text"]})
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """``GET`` or ``POST /items/NUMBER``."""
+    """``GET`` or ``POST /items/NUMBER``, and a WebSocket anywhere."""
+    if scope["type"] == "websocket":
+        await echo(receive, send)
+        return
     body = await read_body(receive)
     number = scope["path"].rpartition("/")[2]
     content = answer(int(number), len(body)) if number.isdigit() else b"{}"

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -103,23 +104,51 @@ class Load:
         """One of the pools' own numbers, over all connectors."""
         return sum(getattr(connector.stats().total, what) for connector in self._connectors)
 
-    async def run(self, name: str, targets: list[Target], calls: int) -> None:
-        """`calls` calls to each target, all targets at once, `callers` at a time for each."""
-        row = Tally(name, numbered=all(call.number is not None for target in targets for call in target.calls))
+    @contextmanager
+    def _row(self, name: str, *, numbered: bool) -> Iterator[Tally]:
+        """A new row, and what its calls cost."""
+        row = Tally(name, numbered=numbered)
         self.rows.append(row)
         before = self.count("dials"), self.count("leases"), self.count("reused")
         cpu, wall = time.process_time(), time.perf_counter()
         try:
-            async with asyncio.TaskGroup() as group:
-                for target in targets:
-                    left = iter(range(calls))
-                    for _ in range(min(self._callers, calls)):
-                        group.create_task(self._caller(target, left, row))
+            yield row
         finally:
             row.cpu, row.wall = time.process_time() - cpu, time.perf_counter() - wall
             row.sockets = self.count("dials") - before[0]
             row.leases = self.count("leases") - before[1]
             row.reused = self.count("reused") - before[2]
+
+    async def run(self, name: str, targets: list[Target], calls: int) -> None:
+        """`calls` calls to each target, all targets at once, `callers` at a time for each."""
+        numbered = all(call.number is not None for target in targets for call in target.calls)
+        with self._row(name, numbered=numbered) as row:
+            async with asyncio.TaskGroup() as group:
+                for target in targets:
+                    left = iter(range(calls))
+                    for _ in range(min(self._callers, calls)):
+                        group.create_task(self._caller(target, left, row))
+
+    async def run_websockets(self, name: str, session: keepwarm.ClientSession, url: str, calls: int, most: int) -> None:
+        """`calls` messages and their echoes, over at most `most` WebSockets at once."""
+        with self._row(name, numbered=True) as row:
+            left = iter(range(calls))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(most, calls)):
+                    group.create_task(self._talker(session, url, left, row))
+
+    async def _talker(self, session: keepwarm.ClientSession, url: str, left: Iterator[int], row: Tally) -> None:
+        try:
+            async with session.ws_connect(url) as ws:
+                for turn in left:
+                    began = time.perf_counter()
+                    await ws.send_str(f"message {turn}")
+                    if await ws.receive_str(timeout=TIME_LIMIT) == f"message {turn}":
+                        row.took.append(time.perf_counter() - began)
+                    else:
+                        row.fail(f"the answer to message {turn} belongs to another")
+        except (keepwarm.ClientError, OSError, TypeError) as exc:
+            row.fail(f"{type(exc).__name__}: {exc}")
 
     async def _caller(self, target: Target, left: Iterator[int], row: Tally) -> None:
         for turn in left:
