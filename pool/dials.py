@@ -16,11 +16,15 @@ from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientConnectionError
 from keepwarm.pool.limits import Limits
+from keepwarm.pool.observer import Observer
 from keepwarm.pool.total_limit import TotalLimit
 
 
 class DialOwner(Protocol):
-    """What the pool does with the outcome."""
+    """What the pool does with the outcome, and who else is told of it."""
+
+    @property
+    def observer(self) -> Observer | None: ...
 
     def make_channel(self, endpoint: Endpoint) -> Channel: ...
 
@@ -110,6 +114,8 @@ class Dials:
         dial.task.add_done_callback(lambda task: self._task_done(dial, task))
         if self._conn_timeout is not None:
             self._clock.watch(dial, dial.started + self._conn_timeout)
+        if owner.observer is not None:
+            owner.observer.dial_started(dial, dial.started)
 
     async def _run(self, dial: Dial) -> None:
         home = dial.home
@@ -127,10 +133,10 @@ class Dials:
             transport.abort()
             self._failed(dial, error)
         elif isinstance(protocol, Channel):
-            self._end(dial)
             protocol.number = dial.number
             protocol.dial_times = times = dial.times(self._clock.now())
             home.history.dialled(times)
+            self._end(dial, channel=protocol)
             self._owner.adopt(home, protocol)
 
     def _task_done(self, dial: Dial, task: "asyncio.Task[None]") -> None:
@@ -159,20 +165,21 @@ class Dials:
     def _failed(self, dial: Dial, error: BaseException) -> None:
         """The oldest waiter hears why; the others dial on."""
         home = dial.home
-        if dial in home.dials:
+        is_wanted = dial in home.dials
+        if is_wanted:
             home.history.failures[getattr(error, "phase", None) or dial.request.phase] += 1
             waiter = home.queue.take(for_used=False)
             if waiter is not None:
                 self._clock.forget(waiter)
                 waiter.fail(error)
-        self._over(dial)
+        self._over(dial, error if is_wanted else None)
 
-    def _over(self, dial: Dial) -> None:
+    def _over(self, dial: Dial, error: BaseException | None = None) -> None:
         """A dial ended without a channel: its slot is free."""
-        self._end(dial)
+        self._end(dial, error=error)
         self._owner.slot_freed(dial.home)
 
-    def _end(self, dial: Dial) -> None:
+    def _end(self, dial: Dial, *, channel: Channel | None = None, error: BaseException | None = None) -> None:
         home = dial.home
         dial.is_over = True
         self._clock.forget(dial)
@@ -183,6 +190,8 @@ class Dials:
             if self._total is not None:
                 self._total.closing -= 1
         home.check()
+        if self._owner.observer is not None:
+            self._owner.observer.dial_ended(dial, self._clock.now(), channel=channel, error=error)
 
 
 def _refusal(

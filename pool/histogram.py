@@ -10,8 +10,8 @@ from typing import Final
 
 # Steps of 1, 2 and 5: 0.1 ms to 100,000 s (28 hours) for times, 1 to 1,000,000 for numbers. A value counts in the first
 # bucket whose bound it does not pass; above the last bound there is one bucket more.
-SECONDS: Final = tuple(float(f"{digit}e{power}") for power in range(-4, 5) for digit in (1, 2, 5)) + (1e5,)
-NUMBERS: Final = tuple(float(f"{digit}e{power}") for power in range(6) for digit in (1, 2, 5)) + (1e6,)
+SECONDS: Final = (*(float(f"{digit}e{power}") for power in range(-4, 5) for digit in (1, 2, 5)), 1e5)
+NUMBERS: Final = (*(float(f"{digit}e{power}") for power in range(6) for digit in (1, 2, 5)), 1e6)
 
 
 @dataclass(frozen=True, slots=True)

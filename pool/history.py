@@ -11,7 +11,8 @@ class History:
     connection counts nothing here.
 
     `failures` of dials by phase, `retired` connections by reason. Times are in seconds: `wait` of those who had to
-    wait and were served, `dial` of dials that connected, `tls` of handshakes, `age` and `uses` of connections at their end.
+    wait and were served, `dial` of dials that connected, `tls` of handshakes; `age` and `uses` of connections at
+    their end.
     """
 
     __slots__ = ("age", "dial", "failures", "retired", "tls", "uses", "wait")

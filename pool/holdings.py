@@ -11,6 +11,9 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER, Clock
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.endpoints import Endpoints
+from keepwarm.pool.events import Events
+from keepwarm.pool.leak_finder import LeakFinder
+from keepwarm.pool.observer import Observer, joined
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.total_limit import TotalLimit
 
@@ -32,6 +35,15 @@ class Holdings:
         self._endpoints = Endpoints()
         self._total = total
         self._emptied: asyncio.Future[None] | None = None
+        self.observer: Observer | None = None
+        self.events: Events | None = None
+        self.leaks: LeakFinder | None = None
+
+    def observe(self, events: Events | None, leaks: LeakFinder | None) -> None:
+        """Who is told of every change from now on; None while nobody wants to be."""
+        self.events = events
+        self.leaks = leaks
+        self.observer = joined(events, leaks)
 
     # Leaving
 
@@ -43,6 +55,8 @@ class Holdings:
         if home is not None:
             home.leased -= 1
             home.detached += 1
+        if self.observer is not None:
+            self.observer.detached(channel, self._now())
 
     def retire(self, channel: Channel, reason: str) -> None:
         """No new leases: an idle channel is closed now, a leased one when it comes back."""
@@ -69,9 +83,12 @@ class Holdings:
         home.closing += 1
         if self._total is not None:
             self._total.closing += 1
-        home.count_end(channel, channel.retiring, self._now())
+        now = self._now()
+        home.count_end(channel, channel.retiring, now)
+        if self.observer is not None:
+            self.observer.retired(channel, channel.retiring, now)
         if politely:
-            self.clock.watch(channel, self._now() + LINGER)
+            self.clock.watch(channel, now + LINGER)
             channel.close_transport()
         else:
             channel.deadline = NEVER
@@ -94,6 +111,8 @@ class Holdings:
         channel.retiring = channel.retiring or reason
         self.clock.forget(channel)
         self.channels.discard(channel)
+        if self.observer is not None:
+            self.observer.lost(channel, channel.retiring, self._now())
         self.slot_freed(home)
 
     def _take_off(self, home: EndpointPool, channel: Channel) -> None:

@@ -129,6 +129,8 @@ class Pool(Holdings):
                 self._give_back(waiter)
                 raise
             if reason is None:
+                if self.observer is not None:
+                    self.observer.taken(channel, self._now())
                 return channel
             waiter = self._wait_again(waiter, channel, reason)
 
@@ -147,6 +149,8 @@ class Pool(Holdings):
         if self._total is not None:
             self._total.unshelved(channel)
         home.count_lease(channel, now)
+        if self.observer is not None:
+            self.observer.leased(channel, now)
 
     # Waiting
 
@@ -219,6 +223,8 @@ class Pool(Holdings):
         if self._keepalive.force_close or not channel.is_reusable():
             self.close_channel(channel, channel.retiring or ("force_close" if channel.is_reusable() else "uses"))
             return
+        if self.observer is not None:
+            self.observer.released(channel, self._now())
         if home.queue.ordinary and self._hand_over(home, channel):
             return
         channel.state = states.RELEASE_FROM[channel.state]
@@ -254,7 +260,11 @@ class Pool(Holdings):
 
     def _give(self, home: EndpointPool, channel: Channel, waiter: Waiter) -> None:
         """The channel is leased; now its holder is told."""
-        home.count_lease(channel, self._now())
+        now = self._now()
+        home.count_lease(channel, now)
+        home.history.wait.record(now - waiter.since)
+        if self.observer is not None:
+            self.observer.leased(channel, now)
         self._callers.was_taken(waiter)
         waiter.settle(channel)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
@@ -83,12 +83,12 @@ class EndpointStats:
     def sum(cls, many: "Iterable[EndpointStats]") -> Self:
         """The numbers of several endpoints, added up."""
         each = list(many)
-        return cls(
-            *map(sum, zip(*map(_numbers, each))),
-            **{name: _added(map(attrgetter(name), each)) for name in ("retired", "failures")},
-            **{name: Histogram.total(map(attrgetter(name), each)) for name in ("wait", "dial", "tls", "age")},
-            uses=Histogram.total(map(attrgetter("uses"), each), NUMBERS),
-        )
+        added: dict[str, Any] = dict(zip(_NUMBERS, map(sum, zip(*map(_numbers, each)))))
+        for name in ("retired", "failures"):
+            added[name] = _added(map(attrgetter(name), each))
+        for name in ("wait", "dial", "tls", "age"):
+            added[name] = Histogram.total(map(attrgetter(name), each))
+        return cls(uses=Histogram.total(map(attrgetter("uses"), each), NUMBERS), **added)
 
 
 _NUMBERS: Final = (
