@@ -7,6 +7,7 @@ upgrade and the moment when somebody takes over is kept, bytes that were glued t
 from typing import TYPE_CHECKING, Protocol
 
 from keepwarm.pool import states
+from keepwarm.pool.face import Filling, Passing, Reader, set_face
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 HELD_BYTES = 65536
 
 
-class Heir(Protocol):
+class Heir(Reader, Protocol):
     """What takes a connection over. The calls are those of asyncio.Protocol, made synchronously."""
-
-    def data_received(self, data: bytes) -> None: ...
 
     def eof_received(self) -> None: ...
 
@@ -47,7 +46,7 @@ class Upgraded:
     so whoever takes over must end it: `close`.
     """
 
-    __slots__ = ("_error", "_heir", "_held", "_is_eof", "_size", "channel", "is_lost")
+    __slots__ = ("_error", "_heir", "_held", "_is_eof", "_is_filling", "_size", "channel", "is_lost")
 
     def __init__(self, channel: "Channel", glued: bytes = b"") -> None:
         self.channel = channel
@@ -55,6 +54,7 @@ class Upgraded:
         self._held = [glued] if glued else []
         self._size = len(glued)
         self._is_eof = False
+        self._is_filling = False
         self._error: BaseException | None = None
         self._heir: Heir | None = None
 
@@ -77,6 +77,8 @@ class Upgraded:
         for data in self._held:
             heir.data_received(data)
         self._held.clear()
+        if not self._is_filling:
+            self._show(Passing(self.channel, heir))
         if self._is_eof:
             heir.eof_received()
         if self.is_lost:
@@ -87,6 +89,7 @@ class Upgraded:
     def data_received(self, data: bytes) -> None:
         if self._heir is not None:
             self._heir.data_received(data)
+            self._look_for_room(self._heir)
             return
         self._held.append(data)
         self._size += len(data)
@@ -121,6 +124,31 @@ class Upgraded:
             self._heir.abandoned()
 
     # What the heir does with it
+
+    def fill(self) -> None:
+        """The heir has room now: what arrives goes there as long as it has. Idempotent."""
+        heir = self._heir
+        if heir is not None and not self._is_filling:
+            self._is_filling = True
+            self._show(Filling(self.channel, self))
+
+    def _show(self, face: Passing | Filling) -> None:
+        if not self.is_lost:
+            set_face(self.channel, face)
+
+    def room(self) -> memoryview | None:
+        return None if self._heir is None else self._heir.room()
+
+    def filled(self, size: int) -> None:
+        heir = self._heir
+        if heir is not None:
+            heir.filled(size)
+            self._look_for_room(heir)
+
+    def _look_for_room(self, heir: Heir) -> None:
+        if self._is_filling and heir.room() is None:
+            self._is_filling = False
+            self._show(Passing(self.channel, heir))
 
     def watch(self, when: float) -> None:
         """Call the heir's `on_deadline` at `when`, a time of the clock; NEVER takes it off. One time at once. Once the

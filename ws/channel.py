@@ -151,6 +151,18 @@ class WSChannel:
                 self._pause()
         elif protocol.has_more:
             self._read_on_soon()
+        if protocol.has_room:
+            self._upgraded.fill()
+
+    def room(self) -> memoryview | None:
+        """Where the rest of a large message goes."""
+        return self.protocol.room()
+
+    def filled(self, size: int) -> None:
+        """So much of it came."""
+        self.protocol.filled(size)
+        if self._pulse is not None:
+            self._pulse.heard()
 
     def eof_received(self) -> None:
         """The transport closes itself after this; what there is to say is said in `connection_lost`."""

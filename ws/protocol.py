@@ -82,6 +82,7 @@ class WSProtocol(Outbound):
         "failed",
         "finished",
         "has_more",
+        "has_room",
         "inflated",
         "last_pong",
         "pings",
@@ -115,6 +116,8 @@ class WSProtocol(Outbound):
         # Nothing will be read any more: the peer's close frame came, or the connection was failed.
         self.finished = False
         self.has_more = False
+        # What comes next of a large message may be written to `room`, instead of being fed.
+        self.has_room = False
         self.inflated = 0  # bytes that came out of the compression so far
         self.pings = 0  # heard so far
         self.last_pong: bytes | None = None  # the payload of the newest pong
@@ -253,6 +256,19 @@ class WSProtocol(Outbound):
             )
         return assembly
 
+    def room(self) -> memoryview | None:
+        """Where the next bytes may be written, if `has_room`: it is less than what is missing of a message. Say
+        `filled` then. None once they must be fed again."""
+        return None if self._assembly is None else self._assembly.room()
+
+    def filled(self, size: int) -> None:
+        """So many bytes were written to `room`."""
+        assembly = self._assembly
+        if assembly is not None:
+            assembly.filled(size)
+            self._missing -= size
+            self.has_room = assembly.room() is not None
+
     def _read_payload(self, assembly: Assembly, data: bytes, pos: int, out: Messages) -> int:
         """Give the message in the making what is there of its frame."""
         end = min(pos + self._missing, len(data))
@@ -266,7 +282,10 @@ class WSProtocol(Outbound):
             assembly.add(data[pos:end], is_last)
         if is_last:
             self._assembly = None
+            self.has_room = False
             out.append(assembly.message())
+        elif self._is_last:
+            self.has_room = assembly.make_room()
         return end
 
     def _hear(self, opcode: int, payload: bytes, out: Messages) -> None:
@@ -320,3 +339,4 @@ class WSProtocol(Outbound):
         self._assembly = None
         self._missing = 0
         self.has_more = False
+        self.has_room = False
