@@ -3,7 +3,7 @@
 import asyncio
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookies import SimpleCookie
 from typing import Any, Protocol
 
@@ -14,8 +14,10 @@ from keepwarm.pool.connection import Connection
 from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import PoolClosedError
+from keepwarm.pool.events import Events, Listener
 from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
+from keepwarm.pool.leak_finder import LeakFinder, OnLeak, check_on_leak
 from keepwarm.pool.limits import Limits, check_seconds
 from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.pool.origin import constructor_level, creation_point, running_loop
@@ -43,6 +45,10 @@ class BaseConnector(Closable):
     Extensions: `limit_total` bounds the connections to all endpoints, `max_waiting` the callers that wait for one
     endpoint, `pool_timeout` the seconds that each may wait for the limit; None, the default, is no bound.
 
+    `leak_after`: seconds after which a connection that somebody holds is reported once, with the stack that took it: to
+    `on_leak`, which is called with a Leak, or as a ResourceWarning. None or 0, the default, is off: no stack is taken.
+    Longer than your slowest call, or it reports that.
+
     Constructing one needs no running loop. It may be used from one loop and thread only: anything else raises
     RuntimeError before any I/O. Raises TypeError or ValueError for an option of the wrong type or range.
     """
@@ -59,11 +65,16 @@ class BaseConnector(Closable):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        leak_after: float | None = None,
+        on_leak: OnLeak | None = None,
     ) -> None:
         self._closed = True  # until every option is checked: a half-made connector has nothing to warn about
         self._limits = Limits(limit, limit_total, max_waiting, pool_timeout)
         self._keepalive = Keepalive(keepalive_timeout, bool(force_close))
         self._conn_timeout = check_seconds("conn_timeout", conn_timeout)
+        self._leak_after = check_seconds("leak_after", leak_after)
+        self._on_leak = check_on_leak(on_leak, self._leak_after)
+        self._events = Events()
         if loop is not None and not isinstance(loop, asyncio.AbstractEventLoop):
             raise TypeError(f"loop must be an asyncio event loop or None, got {loop!r}")
         if share_cookies:
@@ -167,6 +178,9 @@ class BaseConnector(Closable):
             keepalive=self._keepalive,
             conn_timeout=self._conn_timeout,
         )
+        self._events.attach(self._pool.hear)
+        if self._leak_after is not None:
+            self._pool.find_leaks(LeakFinder(clock, self._leak_after, self._on_leak))
         self._bound(loop, clock)
         return self._pool
 
@@ -195,6 +209,19 @@ class BaseConnector(Closable):
     def stats(self) -> PoolStats:
         """The pool's numbers of this moment; all zero before the first connect."""
         return PoolStats() if self._pool is None else self._pool.stats()
+
+    # Who is told
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every Event from now on: a ConnectionEvent for each change of a connection, a CallEvent
+        for each phase of a request. Calling the result ends that. While nobody listens, no event is made.
+
+        The listener is called in the middle of the work, so it must be quick and must not use the connector; put off
+        what takes longer with ``loop.call_soon``. One that raises is logged and hears no more. It may be subscribed
+        before the first connect and hears to the end of the last connection, after close too. Raises TypeError if it
+        cannot be called.
+        """
+        return self._events.subscribe(listener)
 
     # The end
 

@@ -56,15 +56,20 @@ Listener = Callable[[Event], object]
 
 
 class Events(Observer):
-    """Those who listen to one connector. `switch` is called with True when the first comes, with False when the last
-    has gone: while nobody listens, nothing is made."""
+    """Those who listen to one connector. While nobody does, its pool does not know of this, and nothing is made."""
 
     __slots__ = ("_listeners", "_switch")
 
-    def __init__(self, switch: Callable[[bool], object]) -> None:
+    def __init__(self) -> None:
         # An entry of its own for each subscription: one listener may come twice.
         self._listeners: tuple[list[Listener], ...] = ()
+        self._switch: Callable[[Events | None], object] | None = None
+
+    def attach(self, switch: "Callable[[Events | None], object]") -> None:
+        """A pool was made: `switch` is given this while anybody listens, else None."""
         self._switch = switch
+        if self._listeners:
+            switch(self)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each event from now on; the result ends that, and may be called more than once."""
@@ -72,15 +77,15 @@ class Events(Observer):
             raise TypeError(f"listener must be callable with one event, got {listener!r}")
         entry = [listener]
         self._listeners = (*self._listeners, entry)
-        if len(self._listeners) == 1:
-            self._switch(True)
+        if len(self._listeners) == 1 and self._switch is not None:
+            self._switch(self)
         return lambda: self._drop(entry)
 
     def _drop(self, entry: list[Listener]) -> None:
         before = self._listeners
         self._listeners = tuple(other for other in before if other is not entry)
-        if before and not self._listeners:
-            self._switch(False)
+        if before and not self._listeners and self._switch is not None:
+            self._switch(None)
 
     def tell(self, event: Event) -> None:
         """Tell everybody. Whoever raises is logged and hears no more: a call must not fail over it."""

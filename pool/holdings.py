@@ -39,11 +39,15 @@ class Holdings:
         self.events: Events | None = None
         self.leaks: LeakFinder | None = None
 
-    def observe(self, events: Events | None, leaks: LeakFinder | None) -> None:
+    def hear(self, events: Events | None) -> None:
         """Who is told of every change from now on; None while nobody wants to be."""
         self.events = events
+        self.observer = joined(events, self.leaks)
+
+    def find_leaks(self, leaks: LeakFinder) -> None:
+        """Watch how long connections are held."""
         self.leaks = leaks
-        self.observer = joined(events, leaks)
+        self.observer = joined(self.events, leaks)
 
     # Leaving
 

@@ -34,14 +34,15 @@ class Leak:
 OnLeak = Callable[[Leak], object]
 
 
-def check_on_leak(on_leak: object, leak_after: float | None) -> None:
-    """Raises TypeError or ValueError unless `on_leak` is None, or callable and of use."""
+def check_on_leak(on_leak: OnLeak | None, leak_after: float | None) -> OnLeak | None:
+    """`on_leak` as it is. Raises TypeError or ValueError unless it is None, or callable and of use."""
     if on_leak is None:
-        return
+        return None
     if not callable(on_leak):
         raise TypeError(f"on_leak must be callable with a Leak, or None, got {on_leak!r}")
     if leak_after is None:
         raise ValueError("on_leak is never called without leak_after: give the seconds after which a lease is a leak")
+    return on_leak
 
 
 class _Holding:

@@ -17,6 +17,7 @@ from keepwarm.pool.dns_follow import Follower
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import never_collect
+from keepwarm.pool.leak_finder import OnLeak
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import Pin, PinReport
 from keepwarm.pool.pool import Pool
@@ -35,7 +36,7 @@ class TCPConnector(BaseConnector):
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
     `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
-    `max_waiting`, `pool_timeout`) mean what they mean there (G-10..G-15). Besides:
+    `max_waiting`, `pool_timeout`, `leak_after`, `on_leak`) mean what they mean there (G-10..G-15). Besides:
 
     - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
       combined with `ssl_context` (G-02, A-21).
@@ -104,6 +105,8 @@ class TCPConnector(BaseConnector):
         ca_file: Path | None = None,
         client_cert: ClientCertificate | tuple[Path | str | bytes | None, ...] | None = None,
         tls_resumption: bool = True,
+        leak_after: float | None = None,
+        on_leak: OnLeak | None = None,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._tls = TLSOptions(
@@ -141,6 +144,8 @@ class TCPConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            leak_after=leak_after,
+            on_leak=on_leak,
         )
 
     # Options

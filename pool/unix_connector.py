@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.leak_finder import OnLeak
 from keepwarm.pool.pins import Pin
 from keepwarm.pool.tls import TLSOptions
 from keepwarm.pool.unix_dialer import UnixDialer, check_path, check_uids
@@ -18,7 +19,8 @@ class UnixConnector(BaseConnector):
     `path`, the only positional parameter, is the socket file: a str or an os.PathLike. A relative path counts from
     the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
     file. The keyword parameters of BaseConnector (`conn_timeout`, `keepalive_timeout`, `limit`, `share_cookies`,
-    `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`) mean what they mean there.
+    `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`, `leak_after`,
+    `on_leak`) mean what they mean there.
 
     The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
     ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
@@ -56,6 +58,8 @@ class UnixConnector(BaseConnector):
         fast_tls: bool = False,
         handshake_timeout: float | None = None,
         peer_uid: int | Collection[int] | None = None,
+        leak_after: float | None = None,
+        on_leak: OnLeak | None = None,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._path = check_path(path)
@@ -72,6 +76,8 @@ class UnixConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            leak_after=leak_after,
+            on_leak=on_leak,
         )
 
     @property
