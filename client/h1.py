@@ -291,6 +291,8 @@ class ResponseParser:
         except httptools.HttpParserUpgrade:
             pass
         except httptools.HttpParserError as exc:
+            if syntax.is_proved and raw[9:12] == b"101":
+                return  # llhttp stops there even where no field names a protocol; whoever asked for one judges that
             illegal = _ILLEGAL.search(raw)
             if illegal:
                 raise _illegal(raw, illegal.start()) from None

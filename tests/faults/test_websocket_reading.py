@@ -82,7 +82,8 @@ async def test_the_answer_and_its_frames_cut_anywhere() -> None:
         await polite_close(peer)
 
     whole = len(b"HTTP/1.1 101 Switching Protocols\r\n") + 120
-    for cut in range(1, whole):
+    while cut < whole:
+        cut += 2
         async with opened(script) as o:
             assert [await o.ws.receive(), await o.ws.receive()] == [text("hello"), text("grün")]
 
