@@ -4,6 +4,7 @@ Appending copies nothing; taking slices at most one piece and joins at most once
 """
 
 from collections import deque
+from operator import index
 from typing import Final
 
 BytesLike = bytes | bytearray | memoryview
@@ -70,9 +71,9 @@ class Pieces:
         """Take the first `n` bytes, fewer if there are fewer."""
         if n >= self._size:
             return self._cut_all()
+        left = index(n)  # half a number would fail in the middle, with some of the pieces gone
         buffer = self._buffer
         pieces: list[bytes] = []
-        left = n
         while left:
             head = buffer[0]
             start = self._offset

@@ -55,6 +55,20 @@ async def test_read_n() -> None:
     assert await stream.read(3) == b""
 
 
+@pytest.mark.parametrize("method", ["read", "readexactly", "read_nowait"])
+async def test_a_count_that_is_no_whole_number_takes_nothing(method: str) -> None:
+    """As from a division: the bytes are all there for the next read."""
+    stream = StreamReader()
+    for piece in (b"abc", b"def", b"ghi"):
+        stream.feed_data(piece)
+    stream.feed_eof()
+    with pytest.raises(TypeError, match="float"):
+        taken: Any = getattr(stream, method)(9 / 2)
+        await taken
+    assert stream.buffered == 9 and not stream.at_eof()
+    assert [await stream.read(4), await stream.read()] == [b"abcd", b"efghi"]
+
+
 async def test_one_piece_is_not_copied() -> None:
     """O-01, O-02, O-07: a body of one piece comes out as the object that was fed."""
     piece = bytes(100_000)
