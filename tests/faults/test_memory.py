@@ -37,11 +37,13 @@ SIZES = pytest.mark.parametrize(
 
 
 class SlowServer:
-    """Takes an upload in small portions with pauses, and sends a download as fast as it is read, or in gzip."""
+    """Takes an upload in small portions with pauses; sends a download as fast as it is read, or with pauses too
+    (`drips`), as it is or in gzip."""
 
-    def __init__(self, mebibytes: int, coding: str = "") -> None:
+    def __init__(self, mebibytes: int, coding: str = "", *, drips: bool = False) -> None:
         self._mebibytes = mebibytes
         self._coding = coding
+        self._drips = drips
         self.took = 0
 
     async def script(self, peer: Peer) -> None:
@@ -67,9 +69,10 @@ class SlowServer:
     async def _send(self, peer: Peer) -> None:
         coding = [("Content-Encoding", self._coding)] if self._coding else []
         peer.send(head("200 OK", [*coding, ("Transfer-Encoding", "chunked")]))
-        for piece in self._pieces():
+        for piece, pause in zip(self._pieces(), itertools.cycle(range(8)), strict=False):
             peer.send(chunk(piece))
             await peer.flush()
+            await turns(pause if self._drips else 0)
         peer.send(b"0\r\n\r\n")
 
     async def _take(self, peer: Peer, request: Request) -> None:
@@ -103,10 +106,10 @@ async def transfer(server: ScriptedServer, how: str, mebibytes: int, tmp_path: p
 @PLAIN_AND_TLS
 @SIZES
 @pytest.mark.fault("R03", "F47")
-@pytest.mark.parametrize("how", ["download", "download-gzip"])
+@pytest.mark.parametrize("how", ["download", "download-drips", "download-gzip"])
 async def test_a_large_download(tls: bool, mebibytes: int, how: str, tmp_path: pathlib.Path) -> None:
-    """Read in pieces, however fast the peer sends: at most 16 MiB above the idle process."""
-    slow = SlowServer(mebibytes, "gzip" if how == "download-gzip" else "")
+    """Read in pieces, however fast or slowly the peer sends: at most 16 MiB above the idle process."""
+    slow = SlowServer(mebibytes, "gzip" if how == "download-gzip" else "", drips=how == "download-drips")
     async with serve(slow.script, tls=tls) as server:
         said = await transfer(server, how, mebibytes, tmp_path)
     assert said["moved"] == mebibytes * MIB

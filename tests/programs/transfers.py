@@ -2,8 +2,8 @@
 
 transfers LOOP URL AUTHORITY HOW MEBIBYTES
 
-HOW: download, download-gzip, upload-generator, upload-file or upload-compressed. Says the resident size in KiB before
-the body and the most since then, and the bytes that were moved.
+HOW: download, download-drips, download-gzip, upload-generator, upload-file or upload-compressed. Says the resident
+size in KiB before the body and the most since then, and the bytes that were moved.
 """
 
 import os
