@@ -7,9 +7,10 @@ deadline of the pool's clock: there is no timer and no task for a WebSocket.
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Iterator
 from typing import Any, Final
 
+from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import ClientError
@@ -53,7 +54,6 @@ class WSChannel:
         "_discards",
         "_end_waiter",
         "_is_dying",
-        "_is_paused",
         "_loss",
         "_patience",
         "_pulse",
@@ -62,20 +62,21 @@ class WSChannel:
         "_size",
         "_unanswered_from",
         "_upgraded",
-        "_waiter",
         "close_code",
         "error",
         "has_received",
+        "is_held_up",
         "is_over",
+        "loop",
         "protocol",
         "queue",
+        "waiter",
     )
 
     def __init__(self, upgraded: Upgraded, protocol: WSProtocol, *, heartbeat: float | None = None) -> None:
         clock = upgraded.clock
         self._upgraded = upgraded
         self._pulse = Pulse(upgraded, protocol, clock, heartbeat) if heartbeat and clock is not None else None
-        self._waiter: asyncio.Future[None] | None = None
         self._end_waiter: asyncio.Future[None] | None = None
         self._receive_at = NEVER
         self._close_at = NEVER
@@ -85,10 +86,14 @@ class WSChannel:
         self._loss: ClientError | None = None  # told once what came before it has been read
         self._reads_on = False  # the next turn of the loop reads what a full batch has left over
         self._is_dying = False  # the peer broke the protocol, and what came before may still be answered
-        self._is_paused = False
         self._discards = False
+        #: Reading is paused: `taken` has something to do once the queue is empty.
+        self.is_held_up = False
+        self.loop = upgraded.loop
         self.protocol = protocol
         self.queue: deque[Message] = deque()
+        #: What somebody waits for who receives; None if nobody does.
+        self.waiter: asyncio.Future[None] | None = None
         self.error: BaseException | None = None
         self.close_code: int | None = None
         #: At least one message came that is more than a goodbye.
@@ -100,10 +105,6 @@ class WSChannel:
         """Take the connection over; what came behind the handshake is read now."""
         self._upgraded.take_over(self)
         self._rearm()
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return self._upgraded.loop
 
     @property
     def endpoint(self) -> Endpoint:
@@ -126,22 +127,15 @@ class WSChannel:
         if not queue:
             self._size = 0
         inflated = protocol.inflated
-        protocol.feed(data, queue)
+        has_news = protocol.feed(data, queue)
         if self._pulse is not None:
             self._pulse.heard()
-        if protocol.failed is not None:
-            if not (self.is_over or self._is_dying):
-                self._peer_failed(protocol.failed)
-        elif protocol.has_output:
-            self._flush()
-            if protocol.close_received and not self.is_over:
-                self._peer_finished()
-        elif protocol.close_received and not self.is_over:
-            self._peer_finished()
+        if has_news:
+            self._hear(protocol)
         if self._discards:
             self._discard()
         elif queue:
-            waiter = self._waiter
+            waiter = self.waiter
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
             if not self.has_received:
@@ -151,6 +145,17 @@ class WSChannel:
                 self._pause()
         elif protocol.has_more:
             self._read_on_soon()
+
+    def _hear(self, protocol: WSProtocol) -> None:
+        """More came than whole messages, or less."""
+        if protocol.failed is not None:
+            if not (self.is_over or self._is_dying):
+                self._peer_failed(protocol.failed)
+            return
+        if protocol.has_output:
+            self._flush()
+        if protocol.close_received and not self.is_over:
+            self._peer_finished()
         if protocol.has_room:
             self._upgraded.fill()
 
@@ -203,31 +208,29 @@ class WSChannel:
             self._receive_at = NEVER
             self._receive_overdue()
         pulse = self._beating
-        if pulse is not None and pulse.has_died(now, self._is_paused):
+        if pulse is not None and pulse.has_died(now, self.is_held_up):
             self._fail(nothing_said(self.endpoint, pulse.interval))
             self.abort()
         self._rearm()
 
     # Reading
 
-    async def wait_message(self, seconds: float | None) -> None:
-        """Wait until there is a message, or nothing more to wait for. Raises ClientTimeoutError after `seconds`.
+    def begin_to_wait(self, seconds: float | None) -> asyncio.Future[None]:
+        """Somebody waits until there is a message, or nothing more to wait for: it is done then. After `seconds` it
+        raises ClientTimeoutError. `end_to_wait` must follow; messages stay where they are."""
+        if seconds:
+            clock = self._upgraded.clock
+            if clock is not None:
+                self._patience = seconds
+                self._receive_at = clock.now() + seconds
+                self._rearm()
+        waiter = self.waiter = self.loop.create_future()
+        return waiter
 
-        Cancelling leaves no trace: messages stay where they are.
-        """
-        if self.queue or self.is_over:
-            return
-        clock = self._upgraded.clock
-        if seconds and clock is not None:
-            self._patience = seconds
-            self._receive_at = clock.now() + seconds
-            self._rearm()
-        waiter = self._waiter = self.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            self._receive_at = NEVER
+    def end_to_wait(self) -> None:
+        """Nobody waits any more."""
+        self.waiter = None
+        self._receive_at = NEVER
 
     def taken(self) -> None:
         """The queue has been emptied: read on."""
@@ -248,11 +251,6 @@ class WSChannel:
         else:
             self._resume()
 
-    @property
-    def is_held_up(self) -> bool:
-        """Whether `taken` has something to do once the queue is empty."""
-        return self._is_paused
-
     def _read_on_soon(self) -> None:
         """A whole batch of frames, and no message in it: a flood must not keep the loop, so the rest waits a turn."""
         self._pause()
@@ -266,13 +264,13 @@ class WSChannel:
             self.taken()
 
     def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
+        if not self.is_held_up:
+            self.is_held_up = True
             self._upgraded.pause_reading()
 
     def _resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_held_up:
+            self.is_held_up = False
             self._upgraded.resume_reading()
 
     def _discard(self) -> None:
@@ -292,14 +290,16 @@ class WSChannel:
             raise sending_is_over(self.endpoint, self.error or self._loss, self.protocol.close_code)
         transport.write(frame)
 
-    def drained(self) -> Generator[Any, None, None]:
-        """For ``yield from``: wait until the transport takes more, if it does not at present."""
+    def drained(self) -> Iterator[Any]:
+        """To be awaited: it ends when the transport takes more, which mostly is now."""
         channel = self._upgraded.channel
-        if channel.is_write_paused:
-            try:
-                yield from channel.drain().__await__()
-            except OSError as exc:
-                raise sending_is_over(self.endpoint, self.error or exc, self.protocol.close_code) from exc
+        return self._drain(channel) if channel.is_write_paused else iter(())
+
+    def _drain(self, channel: Channel) -> Iterator[Any]:
+        try:
+            yield from channel.drain().__await__()
+        except OSError as exc:
+            raise sending_is_over(self.endpoint, self.error or exc, self.protocol.close_code) from exc
 
     def _flush(self) -> None:
         """Send what the protocol itself has to say. While the peer does not read, pongs wait, and later ones replace
@@ -406,7 +406,7 @@ class WSChannel:
             self.queue.append(Message(MsgType.error, error, None))
 
     def _wake(self) -> None:
-        for waiter in (self._waiter, self._end_waiter):
+        for waiter in (self.waiter, self._end_waiter):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
@@ -433,6 +433,6 @@ class WSChannel:
             self.abort(close_overdue(self.endpoint))
 
     def _receive_overdue(self) -> None:
-        waiter = self._waiter
+        waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(nothing_came(self.endpoint, self._patience))

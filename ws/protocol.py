@@ -130,8 +130,9 @@ class WSProtocol(Outbound):
 
     # Reading
 
-    def feed(self, data: bytes, out: Messages) -> None:
-        """Read what came, and add the messages to `out`. Nothing that a peer can send makes this raise.
+    def feed(self, data: bytes, out: Messages) -> bool:
+        """Read what came, and add the messages to `out`. Nothing that a peer can send makes this raise. False: there
+        was nothing but whole messages, and all that is told by attributes is as it was.
 
         At most twice MAX_BATCH short frames are read. If `has_more` is true afterwards, call `feed(b"", out)` when
         there is room. A violation adds one message of type error, whose data is the WebSocketError, and ends the
@@ -144,15 +145,15 @@ class WSProtocol(Outbound):
                 message = read_single(data, self._limit)
                 if message is not None:
                     out.append(message)
-                    return
+                    return False
                 pos = read_plain(data, 0, self._limit, MAX_BATCH // 2, out)
             except UnicodeDecodeError:
                 self._fail(invalid_text(), out)
-                return
+                return True
             if pos == len(data):
-                return
+                return False
         elif self.finished:
-            return
+            return True
         elif self._pos < len(self._data):
             if data:
                 data = self._data[self._pos :] + data
@@ -160,6 +161,7 @@ class WSProtocol(Outbound):
                 data = self._data
                 pos = self._pos
         self._read_on(data, pos, out)
+        return True
 
     def _read_on(self, data: bytes, pos: int, out: Messages) -> None:
         """Read from `pos` on, and hold what is left over."""

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
 from multidict import CIMultiDictProxy
@@ -10,7 +10,16 @@ from multidict import CIMultiDictProxy
 from keepwarm.pool.limits import check_seconds
 from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.ws.channel import WSChannel
-from keepwarm.ws.messages import CLOSE_OK, CLOSED_MESSAGE, Message, MsgType
+from keepwarm.ws.messages import (
+    CLOSE_OK,
+    CLOSED_MESSAGE,
+    MSG_BINARY,
+    MSG_CLOSE,
+    MSG_CLOSED,
+    MSG_TEXT,
+    Message,
+    MsgType,
+)
 
 Payload = bytes | bytearray | memoryview
 
@@ -34,7 +43,7 @@ class Sent:
     def __init__(self, channel: WSChannel) -> None:
         self._channel = channel
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Iterator[Any]:
         return self._channel.drained()
 
 
@@ -53,7 +62,6 @@ class ClientWebSocketResponse:
         "_channel",
         "_is_closed",
         "_is_compressed",
-        "_is_receiving",
         "_queue",
         "_receive_timeout",
         "_sent",
@@ -80,7 +88,6 @@ class ClientWebSocketResponse:
         self._receive_timeout = receive_timeout
         self._is_compressed = compressed
         self._is_closed = False
-        self._is_receiving = False
         #: The answer to the handshake: status and headers.
         self.response = answer
 
@@ -168,32 +175,39 @@ class ClientWebSocketResponse:
         `timeout` seconds (`receive_timeout` by default, 0 is no limit; the WebSocket stays usable), RuntimeError while
         another task receives. Cancelling it loses no message.
         """
-        queue = self._queue
-        if self._is_receiving:
+        queue, channel = self._queue, self._channel
+        if channel.waiter is not None:
             raise RuntimeError("another task is receiving from this WebSocket: one may at a time")
         if not queue:
-            if self._channel.is_over:
+            if channel.is_over:
                 return CLOSED_MESSAGE
-            self._is_receiving = True
+            seconds = self._receive_timeout if timeout is None else check_seconds("timeout", timeout)
             try:
-                seconds = self._receive_timeout if timeout is None else check_seconds("timeout", timeout)
-                await self._channel.wait_message(seconds)
+                await channel.begin_to_wait(seconds)
             finally:
-                self._is_receiving = False
+                channel.end_to_wait()
             if not queue:
                 return CLOSED_MESSAGE
         message = queue.popleft()
-        if not queue and self._channel.is_held_up:
-            self._channel.taken()
+        if channel.is_held_up and not queue:
+            channel.taken()
         return message
 
     async def receive_str(self, *, timeout: float | None = None) -> str:
         """The text of the next message. Raises TypeError if it is of another type, and as `receive` does."""
-        return str(_expect(await self.receive(timeout), MsgType.text))
+        message = await self.receive(timeout)
+        if message.tp is not MSG_TEXT:
+            raise _unexpected(message, MSG_TEXT)
+        text: str = message.data
+        return text
 
     async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
         """The data of the next message. Raises TypeError if it is not binary, and as `receive` does."""
-        return bytes(_expect(await self.receive(timeout), MsgType.binary))
+        message = await self.receive(timeout)
+        if message.tp is not MSG_BINARY:
+            raise _unexpected(message, MSG_BINARY)
+        data: bytes = message.data
+        return data
 
     async def receive_json(self, *, loads: Callable[[str], Any] = json.loads, timeout: float | None = None) -> Any:
         """What `loads` makes of the next message, which is to be text. Raises as `receive_str` does, and what `loads`
@@ -206,7 +220,7 @@ class ClientWebSocketResponse:
     async def __anext__(self) -> Message:
         """The next message; the iteration ends when the WebSocket is closed (L-13). An error is a message too."""
         message = await self.receive()
-        if message.tp is MsgType.close or message.tp is MsgType.closed:
+        if message.tp is MSG_CLOSE or message.tp is MSG_CLOSED:
             raise StopAsyncIteration
         return message
 
@@ -247,8 +261,6 @@ class ClientWebSocketResponse:
         return f"<{type(self).__name__} {self._channel.endpoint} {'closed' if self.closed else 'open'}>"
 
 
-def _expect(message: Message, tp: MsgType) -> Any:
-    if message.tp is not tp:
-        detail = f": {message.data}" if message.tp is MsgType.error else ""
-        raise TypeError(f"expected a message of type {tp.name}, received one of type {message.tp.name}{detail}")
-    return message.data
+def _unexpected(message: Message, tp: MsgType) -> TypeError:
+    detail = f": {message.data}" if message.tp is MsgType.error else ""
+    return TypeError(f"expected a message of type {tp.name}, received one of type {message.tp.name}{detail}")
