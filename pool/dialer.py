@@ -8,14 +8,17 @@ import asyncio
 import errno
 import socket
 import ssl
+from functools import partial
 from typing import Protocol
 
 from keepwarm.pool.address import Address
 from keepwarm.pool.channel import Channel
+from keepwarm.pool.clock import monotonic
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import connect_error
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import ConnectError, ConnectTimeoutError, ResumptionError
+from keepwarm.pool.health import AddressHealth, Choice
 from keepwarm.pool.opening import Opening
 from keepwarm.pool.race import Bind, BindError, Race, TCPKeepAlive
 from keepwarm.pool.securing import Securing, attach, hand_over
@@ -33,17 +36,16 @@ class Lookup(Protocol):
         self, host: str, port: int, family: int, *, endpoint: Endpoint | None = None
     ) -> tuple[Address, ...]: ...
 
-    def demote(self, host: str, port: int, address: Address) -> None: ...
-
 
 class Dialer:
     """Makes connections for one connector.
 
     `dns` finds the addresses; `tls`, `family`, `local_addr` and `tcp_keepalive` are the connector's options, see
-    TCPConnector; `sessions` are those that TLS may resume. Raises TypeError or ValueError that names the option.
+    TCPConnector; `sessions` are those that TLS may resume; `health` chooses among a host's addresses. Raises TypeError
+    or ValueError that names the option.
     """
 
-    __slots__ = ("_dns", "_family", "_local_addr", "_securing", "_tcp_keepalive")
+    __slots__ = ("_dns", "_family", "_health", "_local_addr", "_securing", "_tcp_keepalive")
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class Dialer:
         local_addr: LocalAddr | None = None,
         tcp_keepalive: TCPKeepAlive | None = None,
         sessions: SessionCache | None = None,
+        health: AddressHealth | None = None,
     ) -> None:
         self._dns = dns
+        self._health = health or AddressHealth(monotonic)
         self._securing = Securing(tls or TLSOptions(), sessions)
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
@@ -75,8 +79,7 @@ class Dialer:
         # Before anything is connected: a socket need not wait while the authorities are loaded.
         context = await self._securing.context(req) if req.ssl else None
         if context is None:
-            sock, _ = await self._reach(req, req.host, req.port)
-            return hand_over(req, await attach(req, sock))
+            return hand_over(req, await self._open_plain(req, req.host, req.port))
         try:
             opening = await self._open_tls(req, context)
         except ResumptionError:
@@ -89,8 +92,7 @@ class Dialer:
 
         Raises DNSError or ConnectError.
         """
-        sock, _ = await self._reach(req, host, port)
-        opening = await attach(req, sock)
+        opening = await self._open_plain(req, host, port)
         opening.route = (host, port)
         return opening
 
@@ -101,25 +103,42 @@ class Dialer:
         """
         try:
             context = await self._securing.context(req)
+            secure = await self._securing.start_tls(req, opening, context)
         except BaseException:
             opening.abort()
             raise
-        return await self._securing.start_tls(req, opening, context)
+        if opening.on_lost is not None:
+            secure.tell_also(partial(opening.on_lost, None))
+        return secure
 
-    async def _reach(self, req: DialRequest, host: str, port: int) -> tuple[socket.socket, Address]:
-        """A connected socket and its address. Addresses that failed, or were too slow, go to the back (D08)."""
+    async def _open_plain(self, req: DialRequest, host: str, port: int) -> Opening:
+        sock, choice = await self._reach(req, host, port)
+        try:
+            opening = await attach(req, sock)
+        except BaseException as exc:
+            choice.over(hung_up=isinstance(exc, ConnectError))
+            raise
+        return _kept(opening, choice)
+
+    async def _reach(self, req: DialRequest, host: str, port: int) -> tuple[socket.socket, Choice]:
+        """A connected socket, and the choice of its address. Addresses that fail, or are too slow, are left alone
+        after a while (D08)."""
         req.phase = "resolve"
         addresses = await self._dns.lookup(host, port, self._family, endpoint=req.endpoint)
         req.phase = "connect"
         bind = await self._bind(req)
+        choice = self._health.choose(addresses)
         race = Race(asyncio.get_running_loop(), req.attempts, self._tcp_keepalive, bind)
         try:
-            sock, winner, tried = await race.run(addresses)
+            sock, winner = await race.run(choice.order)
         except OSError as exc:
+            choice.lost(race.in_vain())
             raise connect_error(req, race.errors or [exc]) from exc
-        for address in tried:
-            self._dns.demote(host, port, address)
-        return sock, winner
+        except BaseException:
+            choice.over()
+            raise
+        choice.won(winner, race.in_vain(winner))
+        return sock, choice
 
     async def _bind(self, req: DialRequest) -> Bind | None:
         """What to bind to, by family."""
@@ -139,16 +158,22 @@ class Dialer:
         return bind
 
     async def _open_tls(self, req: DialRequest, context: ssl.SSLContext) -> Opening:
-        sock, address = await self._reach(req, req.host, req.port)
+        sock, choice = await self._reach(req, req.host, req.port)
         try:
-            return await self._securing.secure_socket(req, sock, context)
-        except ResumptionError:
+            opening = await self._securing.secure_socket(req, sock, context)
+        except BaseException as exc:
+            # Where it is not a matter of certificates, this one machine hung up or fell silent; the next may not.
+            is_failure = isinstance(exc, (ConnectError, ConnectTimeoutError)) and not isinstance(exc, ResumptionError)
+            choice.over(hung_up=is_failure and isinstance(exc.__cause__, ConnectionError))
             raise
-        except (ConnectError, ConnectTimeoutError) as exc:
-            if isinstance(exc.__cause__, ConnectionError):
-                # Not a matter of certificates: this one machine hung up or fell silent, the next may not.
-                self._dns.demote(req.host, req.port, address)
-            raise
+        return _kept(opening, choice)
+
+
+def _kept(opening: Opening, choice: Choice) -> Opening:
+    """The connection is fit for use, and a load of its address until its end."""
+    choice.served()
+    opening.tell_also(choice.over)
+    return opening
 
 
 def check_family(family: object) -> int:

@@ -26,9 +26,6 @@ from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import ClientError, DNSError
 from keepwarm.pool.resolver import Resolver
 
-# Seconds that an address which failed stays behind the others.
-DEMOTED_FOR = 60.0
-
 
 class DNSCache:
     """Looks names up through `resolver`, each at most once at a time, and keeps the answers if `enabled`.
@@ -107,10 +104,10 @@ class DNSCache:
     ) -> tuple[Address, ...]:
         """The addresses of `host`, in the order to try them.
 
-        Each call puts the next address of each family in front; the places of the families stay. Addresses that
-        failed lately (`demote`) come last. Waits only if nothing is kept. Raises DNSError if the name has no
-        address, PoolClosedError if the cache is closed or closes meanwhile; both carry `endpoint` if it is given.
-        A caller that is cancelled leaves the lookup to the others; with the last caller it is cancelled too.
+        Each call puts the next address of each family in front; the places of the families stay. Waits only if nothing
+        is kept. Raises DNSError if the name has no address, PoolClosedError if the cache is closed or closes meanwhile;
+        both carry `endpoint` if it is given. A caller that is cancelled leaves the lookup to the others; with the last
+        caller it is cancelled too.
         """
         check_query(host, port, family)
         if self._closed:
@@ -135,18 +132,6 @@ class DNSCache:
             flight = self._launch(key)
             self._counted["refreshes"] += 1
         flight.is_kept = True
-
-    def demote(self, host: str, port: int, address: Address) -> None:
-        """Put an address that could not be connected to behind the others for DEMOTED_FOR seconds (D08).
-
-        Those that failed come in the order in which they failed. Does nothing if the address is not kept.
-        """
-        until = self._clock.now() + DEMOTED_FOR
-        for family in (0, address.family):
-            entry = self._entries.get((host, port, family))
-            if entry is not None and address in entry.addresses:
-                entry.demoted.pop(address, None)
-                entry.demoted[address] = until
 
     def clear(self, host: str | None = None, port: int | None = None) -> None:
         """Forget the entry of (host, port) if both are given, otherwise everything (row A-07).
@@ -191,13 +176,10 @@ class DNSCache:
         entry.uses += 1
         if entry.is_hot(now, self._options.prefetch):
             self.refresh(key)
-        return entry.take(now)
+        return entry.take()
 
     def _lent(self, key: Key, entry: Entry, now: float) -> tuple[Address, ...] | None:
-        """An answer that is over, if the resolver is known to be slow or to fail. Who finds out first waits for it.
-
-        An entry that is over for good stays for its demoted addresses until it is replaced or pushed out.
-        """
+        """An answer that is over, if the resolver is known to be slow or to fail. Who finds out first waits for it."""
         if not entry.can_lend(now):
             return None
         flight = self._flights.get(key)
@@ -207,7 +189,7 @@ class DNSCache:
             self.refresh(key)
         self._entries.move_to_end(key)
         self._counted["stale"] += 1
-        return entry.take(now)
+        return entry.take()
 
     # Lookups
 
@@ -228,7 +210,7 @@ class DNSCache:
             raise placed(flight.error, endpoint)
         if flight.is_stale:
             self._counted["stale"] += 1
-        return flight.take(self._clock.now())
+        return flight.take()
 
     def _launch(self, key: Key) -> Flight:
         host, port, family = key

@@ -14,7 +14,7 @@ class Entry:
     `failing` says that the last lookup failed, `retry_at` when the next may be tried.
     """
 
-    __slots__ = ("addresses", "demoted", "error", "expires", "failing", "hot_at", "retry_at", "stale_until", "uses")
+    __slots__ = ("addresses", "error", "expires", "failing", "hot_at", "retry_at", "stale_until", "uses")
 
     def __init__(self) -> None:
         self.addresses: tuple[Address, ...] = ()
@@ -25,9 +25,6 @@ class Entry:
         self.failing = False
         self.retry_at = 0.0
         self.uses = 0
-        # Address -> until when it stays at the end. Outlives the answer, so that a dead address of a name with a
-        # short TTL is not tried first after each lookup.
-        self.demoted: dict[Address, float] = {}
 
     def renew(self, addresses: tuple[Address, ...], now: float, hold: float, stale_for: float) -> None:
         """A new answer that holds for `hold` seconds."""
@@ -60,16 +57,11 @@ class Entry:
         """Whether the answer is worth renewing before it ends. `least_uses` of 0: never."""
         return now >= self.hot_at and self.uses >= least_uses > 0 and now >= self.retry_at
 
-    def take(self, now: float) -> tuple[Address, ...]:
+    def take(self) -> tuple[Address, ...]:
         """The addresses in the order to try, and the next one in front for the next caller."""
         order = self.addresses
         self.addresses = rotated(order)
-        return self._demoted_last(order, now) if self.demoted else order
-
-    def _demoted_last(self, order: tuple[Address, ...], now: float) -> tuple[Address, ...]:
-        self.demoted = {address: until for address, until in self.demoted.items() if until > now}
-        behind = [address for address in self.demoted if address in order]  # the one that failed first in front
-        return tuple(address for address in order if address not in self.demoted) + tuple(behind)
+        return order
 
 
 def rotated(addresses: tuple[Address, ...]) -> tuple[Address, ...]:

@@ -83,10 +83,10 @@ class Flight:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def take(self, now: float) -> tuple[Address, ...]:
+    def take(self) -> tuple[Address, ...]:
         """The outcome for one caller, in its turn."""
         if self.stored is not None:
-            return self.stored.take(now)
+            return self.stored.take()
         order = self.addresses
         self.addresses = rotated(order)
         return order

@@ -67,8 +67,23 @@ class Opening(asyncio.Protocol):
         return self.transport is None or self.transport.is_closing()
 
     def abort(self) -> None:
+        """Close it now; idempotent. Whoever waits for its end is told at once."""
         if self.transport is not None:
             self.transport.abort()
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost(ConnectionAbortedError("the connection was given up before it was used"))
+
+    def tell_also(self, on_lost: Callable[[], object]) -> None:
+        """Have `on_lost` called, too, once the connection is gone."""
+        first = self.on_lost
+
+        def both(error: BaseException | None) -> None:
+            on_lost()
+            if first is not None:
+                first(error)
+
+        self.on_lost = both
 
     def hand_over(self, heir: _Heir) -> tuple[asyncio.Transport, _Heir]:
         """Make `heir` the transport's protocol, as if it had been so from the start."""

@@ -121,6 +121,7 @@ class ProxyConnector(TCPConnector):
             family=self._family,
             local_addr=self._local_addr,
             tcp_keepalive=self._tcp_keepalive,
+            health=self._health,
         )
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:

@@ -61,7 +61,7 @@ class Race:
     address gets its own line in `attempts`. A Race is used once.
     """
 
-    __slots__ = ("_attempts", "_bind", "_keepalive", "_lines", "_loop", "_sockets", "errors")
+    __slots__ = ("_addresses", "_attempts", "_begun", "_bind", "_keepalive", "_lines", "_loop", "_sockets", "errors")
 
     def __init__(
         self,
@@ -74,6 +74,9 @@ class Race:
         self._attempts = attempts
         self._keepalive = keepalive
         self._bind = bind
+        self._addresses: dict[tuple[str, int], Address] = {}
+        # Which connects were begun, in that order: True for those that failed, None while there is no answer.
+        self._begun: dict[tuple[str, int], bool | None] = {}
         self._lines: dict[tuple[str, int], int] = {}
         self._sockets: dict[tuple[str, int], socket.socket] = {}
         # What each failed address said, in the order of failing.
@@ -82,12 +85,11 @@ class Race:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
-    async def run(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address, list[Address]]:
-        """(connected socket, its address, the addresses that were tried in vain before).
-
-        Raises OSError when no address connects; see `errors`. Cancelling closes every socket.
+    async def run(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
+        """(connected socket, its address). Raises OSError when no address connects; see `errors` and `in_vain`.
+        Cancelling closes every socket.
         """
-        by_target = {_target(address): address for address in addresses}
+        by_target = self._addresses = {_target(address): address for address in addresses}
         infos = [
             (address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", target)
             for target, address in by_target.items()
@@ -112,8 +114,19 @@ class Race:
         # Two may have connected in one turn of the loop; the other one is closed by now.
         target = next(target for target, other in self._sockets.items() if other is sock)
         self._sockets.clear()
-        tried = [by_target[other] for other in self._lines if other != target]
-        return sock, by_target[target], tried
+        return sock, by_target[target]
+
+    def in_vain(self, winner: Address | None = None) -> list[Address]:
+        """The addresses that refused or gave no answer, of those that had their time: with a winner those that were
+        begun after it count only if they failed."""
+        found = []
+        is_later = False
+        for target, failed in self._begun.items():
+            address = self._addresses[target]
+            is_later = is_later or address == winner
+            if failed or (failed is None and not is_later):
+                found.append(address)
+        return found
 
     def _open(self, info: Any) -> socket.socket:
         """A socket for one address, with its options set and bound if it is to be."""
@@ -139,6 +152,7 @@ class Race:
 
     async def sock_connect(self, sock: socket.socket, target: Any) -> None:
         """The loop's `sock_connect`, with the outcome noted."""
+        self._begun[target] = None
         try:
             await connect(self._loop, sock, target)
             if sock.getsockname() == sock.getpeername():
@@ -147,8 +161,10 @@ class Race:
         except Exception as exc:
             # Whatever else the loop may raise (uvloop: RuntimeError) is one failed attempt like the others.
             error = exc if isinstance(exc, OSError) else OSError(errno.EINVAL, str(exc))
+            self._begun[target] = True
             self._failed(target, error)
             raise error from (None if error is exc else exc)
+        self._begun[target] = False
         self._note(target, CONNECTED)
 
     def _failed(self, target: Any, error: OSError) -> None:

@@ -17,6 +17,7 @@ from keepwarm.pool.dns_follow import Follower
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import never_collect
+from keepwarm.pool.health import AddressHealth, AddressPolicy
 from keepwarm.pool.leak_finder import OnLeak
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import Pin, PinReport
@@ -73,6 +74,9 @@ class TCPConnector(BaseConnector):
     - `tcp_keepalive` (TCPKeepAlive(idle=60, interval=15, count=4), seconds): probes on silent connections, None for
       none.
 
+    - `addresses` (AddressPolicy()): when an address of a host with several is left alone because it fails, and for how
+      long. New connections go to the less loaded of two addresses drawn at random, whatever it says.
+
     Several addresses are raced, 250 ms apart (G-26, RFC 8305). Raises TypeError or ValueError that names the argument.
     """
 
@@ -107,6 +111,7 @@ class TCPConnector(BaseConnector):
         tls_resumption: bool = True,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
+        addresses: AddressPolicy | None = None,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._tls = TLSOptions(
@@ -129,6 +134,10 @@ class TCPConnector(BaseConnector):
         if tcp_keepalive is not None and not isinstance(tcp_keepalive, TCPKeepAlive):
             raise TypeError(f"tcp_keepalive must be a TCPKeepAlive or None, got {tcp_keepalive!r}")
         self._tcp_keepalive = tcp_keepalive
+        if addresses is not None and not isinstance(addresses, AddressPolicy):
+            raise TypeError(f"addresses must be an AddressPolicy or None, got {addresses!r}")
+        self._address_policy = addresses or AddressPolicy()
+        self._health: AddressHealth | None = None
         self._given_resolver = resolver
         self._own_resolver: SplitResolver | None = None
         self._dns: DNSCache | None = None
@@ -275,6 +284,7 @@ class TCPConnector(BaseConnector):
         self._dns = DNSCache(resolver, clock, enabled=self._use_dns_cache, options=options)
         if self._use_dns_cache and options.follow:
             self._follower = Follower(self._dns, clock)
+        self._health = AddressHealth(clock.now, self._address_policy)
         if self._tls.resumption:
             self._sessions = SessionCache(clock.now)
         self._dialer = Dialer(
@@ -284,6 +294,7 @@ class TCPConnector(BaseConnector):
             local_addr=self._local_addr,
             tcp_keepalive=self._tcp_keepalive,
             sessions=self._sessions,
+            health=self._health,
         )
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:

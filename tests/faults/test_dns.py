@@ -11,9 +11,10 @@ from keepwarm.pool.address import Answer
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.errors import DNSError
+from keepwarm.pool.health import AddressHealth
 from keepwarm.pool.proxy_connector import ProxyConnector
 from tests.support.calling import PLAIN_AND_TLS, Conserved, fetch, numbers, serve, session
-from tests.support.dialing import until
+from tests.support.dialing import InOrder, until
 from tests.support.fakes import FakeClock
 from tests.support.leaks import turns
 from tests.support.nameserver import NameServer
@@ -32,6 +33,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
     monkeypatch.setattr("keepwarm.pool.connector.Clock", lambda loop: clock)
     return clock
+
+
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses with equal loads are taken in turn."""
+    monkeypatch.setattr(
+        "keepwarm.pool.tcp_connector.AddressHealth", lambda now, policy: AddressHealth(now, policy, InOrder())
+    )
 
 
 @asynccontextmanager
@@ -55,7 +64,7 @@ async def answered(calls: ClientSession, lookups: int) -> None:
 
 
 @pytest.mark.fault("D06")
-async def test_a_rolling_restart_of_eight_servers(clock: FakeClock) -> None:
+async def test_a_rolling_restart_of_eight_servers(clock: FakeClock, in_turn: None) -> None:
     """TTL 1 s: each server leaves the name in turn; a second and a half later its connection is closed, and no call
     reaches it any more. The others keep theirs, and no call fails."""
     async with NameServer() as dns, eight_servers() as servers, calls_through(dns) as calls:

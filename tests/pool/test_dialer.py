@@ -17,6 +17,7 @@ from keepwarm.pool.errors import ConnectError
 from keepwarm.pool.race import Race, TCPKeepAlive
 from tests.support.dialing import (
     ListedAddresses,
+    WatchedHealth,
     black_hole,
     dial_request,
     dialer,
@@ -108,18 +109,19 @@ async def test_a_hung_resolver_can_be_cut_off() -> None:
 
 @pytest.mark.fault("D08")
 async def test_one_refuses_one_swallows_the_third_answers(fast_race: None) -> None:
-    """The others are tried, and the two that failed go to the back."""
+    """The others are tried, and it is noted against the two that failed."""
     async with ScriptedServer() as server:
         with unserved_port() as refused, black_hole() as silent:
+            health = WatchedHealth()
             dns = ListedAddresses(ipv4(refused), ipv4(silent), ipv4(server.port))
             request = dial_request("a.test", server.port)
-            _, channel = await Dialer(dns).open(request)
+            _, channel = await Dialer(dns, health=health).open(request)
         assert request.attempts == [
             (f"127.0.0.1:{refused}", "Connection refused"),
             (f"127.0.0.1:{silent}", "no answer yet"),
             (f"127.0.0.1:{server.port}", "connected"),
         ]
-        assert dns.demoted == [ipv4(refused), ipv4(silent)]
+        assert health.noted == [ipv4(refused), ipv4(silent)]
         await hang_up(channel)
 
 
@@ -128,13 +130,14 @@ async def test_a_dead_ipv6_path_costs_one_delay(fast_race: None) -> None:
     """IPv4 starts one race delay after the silent IPv6 address, wins, and the loser is closed."""
     with black_hole("::1") as silent:
         async with ScriptedServer() as server:
+            health = WatchedHealth()
             dns = ListedAddresses(ipv6(silent), ipv6(silent, "::1%lo"), ipv4(server.port))
             request = dial_request("a.test", server.port)
-            transport, channel = await Dialer(dns).open(request)
+            transport, channel = await Dialer(dns, health=health).open(request)
             assert transport.get_extra_info("peername")[:2] == ("127.0.0.1", server.port)
             # Families take turns: the second IPv6 address was not waited for.
             assert [address for address, _ in request.attempts] == [f"[::1]:{silent}", f"127.0.0.1:{server.port}"]
-            assert dns.demoted == [ipv6(silent)]
+            assert health.noted == [ipv6(silent)]
             await hang_up(channel)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from keepwarm.pool.address import Address, Answer
-from keepwarm.pool.dns_cache import DEMOTED_FOR
 from keepwarm.pool.dns_entry import rotated
 from keepwarm.pool.dns_options import UNKNOWN_TTL
 from keepwarm.pool.endpoint import make_endpoint
@@ -113,40 +112,6 @@ async def test_callers_of_one_lookup_start_with_different_addresses(enabled: boo
     cache = make_cache(ScriptedResolver("10.0.0.1", "10.0.0.2", "10.0.0.3"), clock, enabled)
     answers = await asyncio.gather(*(cache.lookup("a.example", 80) for _ in range(3)))
     assert sorted(answer[0].host for answer in answers) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-
-
-@pytest.mark.fault("D08", "G11")
-async def test_a_failing_address_goes_to_the_back_and_stays_there(clock: FakeClock) -> None:
-    """An address that failed is tried last for a minute, also after the answer was renewed; then it has its turn."""
-    resolver = ScriptedResolver("::1", "10.0.0.1", "10.0.0.2", ttl=5.0)
-    cache = make_cache(resolver, clock)
-    await cache.lookup("a.example", 80)
-    cache.demote("a.example", 80, address("::1"))
-    for _ in range(4):
-        assert (await cache.lookup("a.example", 80))[-1].host == "::1"
-    clock.advance(6.0)
-    assert [a.host for a in await cache.lookup("a.example", 80)] == ["10.0.0.1", "10.0.0.2", "::1"]
-    assert len(resolver.calls) == 2
-    clock.advance(DEMOTED_FOR)
-    assert (await cache.lookup("a.example", 80))[0].host == "::1"
-
-
-@pytest.mark.fault("D08")
-async def test_when_all_have_failed_the_first_to_fail_is_tried_first(clock: FakeClock) -> None:
-    """With every address marked as failing, none is lost, and the oldest failure comes first."""
-    cache = make_cache(ScriptedResolver("10.0.0.1", "10.0.0.2", "10.0.0.3"), clock)
-    await cache.lookup("a.example", 80)
-    for host in ("10.0.0.2", "10.0.0.3", "10.0.0.1", "10.0.0.2"):
-        cache.demote("a.example", 80, address(host))
-    assert [a.host for a in await cache.lookup("a.example", 80)] == ["10.0.0.3", "10.0.0.1", "10.0.0.2"]
-
-
-async def test_demoting_what_is_not_kept_does_nothing(resolver: ScriptedResolver, clock: FakeClock) -> None:
-    cache = make_cache(resolver, clock)
-    cache.demote("a.example", 80, address("10.0.0.1"))
-    await cache.lookup("a.example", 80)
-    cache.demote("a.example", 80, address("10.9.9.9"))
-    assert await cache.lookup("a.example", 80) == (address("10.0.0.1"),)
 
 
 # Failures

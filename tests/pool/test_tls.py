@@ -25,6 +25,7 @@ from tests.support.bad_certificates import (
 from tests.support.certificates import authority, client_context, der, leaf, server_context
 from tests.support.dialing import (
     ListedAddresses,
+    WatchedHealth,
     dial_request,
     dialer,
     echo_hello,
@@ -179,11 +180,12 @@ async def test_not_tls(fast_tls: bool, script: list[Any], said: str) -> None:
     """HTTP, a FIN or a reset in place of a handshake: an error that says so, and nothing is left open."""
     async with ScriptedServer(script) as server:
         dns = ListedAddresses(ipv4(server.port), ipv4(server.port, "127.0.0.2"))
-        dial = Dialer(dns, trusting(fast_tls))
+        health = WatchedHealth()
+        dial = Dialer(dns, trusting(fast_tls), health=health)
         with pytest.raises(ConnectError, match=said) as caught:
             await dial.open(dial_request("localhost", server.port, True))
         if isinstance(caught.value.__cause__, ConnectionError):
-            assert dns.demoted == [ipv4(server.port)]
+            assert health.noted == [ipv4(server.port)]
         assert f"Cannot connect to host localhost:{server.port} ssl:True [" in str(caught.value)
         await server.until_idle()
 

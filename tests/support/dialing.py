@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 from keepwarm.pool.address import Address
@@ -13,6 +14,7 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
+from keepwarm.pool.health import AddressHealth
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.tls import TLSOptions
 from tests.support.certificates import client_context
@@ -21,11 +23,10 @@ from tests.support.peer import Peer
 
 
 class ListedAddresses:
-    """A DNS cache that gives every name the same addresses, and notes what is demoted."""
+    """A DNS cache that gives every name the same addresses."""
 
     def __init__(self, *addresses: Address) -> None:
         self.addresses = addresses
-        self.demoted: list[Address] = []
         self.asked: list[tuple[str, int, int]] = []
 
     async def lookup(
@@ -34,8 +35,29 @@ class ListedAddresses:
         self.asked.append((host, port, family))
         return self.addresses
 
-    def demote(self, host: str, port: int, address: Address) -> None:
-        self.demoted.append(address)
+
+class InOrder(Random):
+    """Chance that leaves addresses with equal loads in their order, and makes every pause as long as it says."""
+
+    def sample(self, population: Any, k: int, **options: Any) -> list[Any]:
+        return list(population)[:k]
+
+    def random(self) -> float:
+        return 0.5
+
+
+class WatchedHealth(AddressHealth):
+    """Notes the addresses that failed, in order, and takes addresses as they come."""
+
+    __slots__ = ("noted",)
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0.0, random=InOrder())
+        self.noted: list[Address] = []
+
+    def failed(self, address: Address) -> None:
+        self.noted.append(address)
+        super().failed(address)
 
 
 def ipv4(port: int, host: str = "127.0.0.1") -> Address:
@@ -60,7 +82,8 @@ def dialer(
     tcp_keepalive: TCPKeepAlive | None = None,
 ) -> Dialer:
     """A dialer for which every name has the given addresses."""
-    return Dialer(ListedAddresses(*addresses), tls, local_addr=local_addr, tcp_keepalive=tcp_keepalive)
+    listed = ListedAddresses(*addresses)
+    return Dialer(listed, tls, local_addr=local_addr, tcp_keepalive=tcp_keepalive, health=WatchedHealth())
 
 
 async def tls_dial(port: int, options: TLSOptions, host: str = "localhost") -> Channel:
