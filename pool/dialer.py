@@ -96,6 +96,13 @@ class Dialer:
         opening.route = (host, port)
         return opening
 
+    async def prepare(self, req: DialRequest) -> None:
+        """Do now what `secure` would have to wait for while a connection stands open: read the authorities.
+
+        Raises TLSError when they cannot be read.
+        """
+        await self._securing.context(req)
+
     async def secure(self, req: DialRequest, opening: Opening) -> Opening:
         """TLS with the endpoint of `req` over an open connection: inside a proxy's tunnel. Pins are checked (A-20).
 

@@ -125,6 +125,9 @@ class ProxyConnector(TCPConnector):
         )
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        if req.ssl:
+            # Before anything is connected: what the proxy or the target does meanwhile would be noticed too late.
+            await self.dialer.prepare(req)
         opening = await self._reach_proxy(req)
         if not req.ssl:
             if isinstance(req.endpoint, TunnelEndpoint):
@@ -146,6 +149,8 @@ class ProxyConnector(TCPConnector):
         hop.attempts = req.attempts
         req.phase = "proxy"
         try:
+            if hop.ssl:
+                await dialer.prepare(hop)
             opening = await dialer.open_tcp(hop, hop.host, hop.port)
             return await dialer.secure(hop, opening) if hop.ssl else opening
         except TLSError as exc:

@@ -66,6 +66,11 @@ class Securing:
         raw = opening.transport
         if raw is None:
             raise RuntimeError("start_tls() before the connection was made")
+        if opening.is_lost:
+            # Nobody would ever tell the handshake, nor can the transport say who that was.
+            opening.abort()
+            lost = ConnectionResetError("the connection was closed before TLS began")
+            raise tls_error(req, lost, peer or "the peer")
         peer = peer or _peer_text(raw.get_extra_info("peername"))
         if opening.has_early_bytes:
             opening.abort()
