@@ -24,6 +24,9 @@ class CallersOwner(Protocol):
     @property
     def channels(self) -> Iterable[Channel]: ...
 
+    @property
+    def limits(self) -> Limits: ...
+
     def drop_if_empty(self, home: EndpointPool) -> None: ...
 
 
@@ -36,7 +39,6 @@ class Callers:
         "_dials",
         "_holder",
         "_keeps_dials",
-        "_limits",
         "_loop",
         "_owner",
         "_places",
@@ -50,7 +52,6 @@ class Callers:
         clock: Clock,
         dials: Dials,
         *,
-        limits: Limits,
         total: TotalLimit | None,
         keeps_dials: bool,
     ) -> None:
@@ -58,7 +59,6 @@ class Callers:
         self._loop = loop
         self._clock = clock
         self._dials = dials
-        self._limits = limits
         self._total = total
         # A dial whose caller ran out of time may still serve the next one, if something else bounds it.
         self._keeps_dials = keeps_dials
@@ -69,7 +69,7 @@ class Callers:
     def arrive(self, home: EndpointPool, pool_timeout: float | None, deadline: float, fresh: bool) -> Waiter:
         """A caller who could not be served at once. It is in no queue yet."""
         now = self._clock.now()
-        seconds = self._limits.pool_timeout if pool_timeout is None else pool_timeout
+        seconds = self._owner.limits.pool_timeout if pool_timeout is None else pool_timeout
         return Waiter(
             self,
             home,
@@ -87,9 +87,9 @@ class Callers:
 
         Raises PoolFullError, but not for the latter: they have been served before, so the limit bounds them.
         """
-        home, most = waiter.home, self._limits.max_waiting
+        home, most = waiter.home, self._owner.limits.max_waiting
         if most is not None and home.uncovered >= most and not waiter.fresh:
-            raise wait_errors.queue_full(home, self._limits)
+            raise wait_errors.queue_full(home, self._owner.limits)
         home.queue.add(waiter)
         home.waits += 1
         self._wait(waiter, in_front=waiter.fresh)
@@ -143,7 +143,7 @@ class Callers:
             return
         home = waiter.home
         if waiter.place >= self._first_uncovered_place(home, now):
-            waiter.fail(wait_errors.not_in_time(waiter, now, self._limits, self._oldest_holder(home, now)))
+            waiter.fail(wait_errors.not_in_time(waiter, now, self._owner.limits, self._oldest_holder(home, now)))
         elif waiter.call_deadline <= now:
             waiter.fail(wait_errors.cut_short(waiter, now))
         else:

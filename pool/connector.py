@@ -18,11 +18,12 @@ from keepwarm.pool.events import Events, Listener
 from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.leak_finder import LeakFinder, OnLeak, check_on_leak
-from keepwarm.pool.limits import Limits, check_seconds
+from keepwarm.pool.limits import Limits, check_seconds, make_host_limits
 from keepwarm.pool.loop_thread import call_in_loop
 from keepwarm.pool.origin import constructor_level, creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
 from keepwarm.pool.proxy import ForwardProxy
+from keepwarm.pool.shedding import Shedding, check_shed
 from keepwarm.pool.stats import PoolStats
 
 
@@ -44,6 +45,11 @@ class BaseConnector(Closable):
 
     Extensions: `limit_total` bounds the connections to all endpoints, `max_waiting` the callers that wait for one
     endpoint, `pool_timeout` the seconds that each may wait for the limit; None, the default, is no bound.
+    `limit_per_host` (none) replaces `limit` where the host fits a pattern: ``{"api.example.com": 20, "*.example.com":
+    4}``, a host, or "*." and a domain for every name below it; the most specific pattern wins, and None is no limit.
+    Each endpoint that fits has that many connections for itself; they do not share them. `shed` (False): refuse a
+    caller at once, with PoolShedError, who cannot be served before its deadline at the endpoint's recent pace; True, or
+    a Shedding.
 
     `leak_after`: seconds after which a connection that somebody holds is reported once, with the stack that took it: to
     `on_leak`, which is called with a Leak, or as a ResourceWarning. None or 0, the default, is off: no stack is taken.
@@ -65,11 +71,14 @@ class BaseConnector(Closable):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        limit_per_host: Mapping[str, int | None] | None = None,
+        shed: bool | Shedding = False,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
     ) -> None:
         self._closed = True  # until every option is checked: a half-made connector has nothing to warn about
-        self._limits = Limits(limit, limit_total, max_waiting, pool_timeout)
+        per_host = make_host_limits(limit_per_host)
+        self._limits = Limits(limit, limit_total, max_waiting, pool_timeout, per_host, check_shed(shed))
         self._keepalive = Keepalive(keepalive_timeout, bool(force_close))
         self._conn_timeout = check_seconds("conn_timeout", conn_timeout)
         self._leak_after = check_seconds("leak_after", leak_after)

@@ -15,7 +15,6 @@ from keepwarm.pool.dial import ABANDONED, CLOSED, TIMEOUT, Connect, Dial, DialRe
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.errors import ClientConnectionError
-from keepwarm.pool.limits import Limits
 from keepwarm.pool.observer import Observer
 from keepwarm.pool.total_limit import TotalLimit
 
@@ -38,7 +37,7 @@ class DialOwner(Protocol):
 class Dials:
     """Starts dials for those who wait, as far as the limits go, and gives up those that nobody needs."""
 
-    __slots__ = ("_clock", "_conn_timeout", "_connect", "_limit", "_loop", "_numbers", "_owner", "_total")
+    __slots__ = ("_clock", "_conn_timeout", "_connect", "_loop", "_numbers", "_owner", "_total")
 
     def __init__(
         self,
@@ -47,7 +46,6 @@ class Dials:
         clock: Clock,
         connect: Connect,
         *,
-        limits: Limits,
         total: TotalLimit | None,
         conn_timeout: float | None,
     ) -> None:
@@ -55,21 +53,20 @@ class Dials:
         self._loop = loop
         self._clock = clock
         self._connect = connect
-        self._limit = limits.per_endpoint
         self._total = total
         self._conn_timeout = conn_timeout
         self._numbers = count(1)
 
     def start_for(self, home: EndpointPool) -> None:
         """Dial for those who wait at `home` without a dial; with a total limit also for those elsewhere."""
-        limit, total = self._limit, self._total
+        total = self._total
         if total is not None:
             self._join(total, home)
             self.serve_hungry(total)
         else:
-            while home.uncovered > 0 and (limit is None or home.open < limit):
+            while home.uncovered > 0 and home.has_room:
                 self._start(home)
-        if limit is not None and home.idle and home.open >= limit:
+        if home.idle and not home.has_room:
             # Only callers who insist on a new connection can wait beside idle ones: some of those make room.
             for channel in home.oldest_idle(home.uncovered - home.closing):
                 self._owner.close_channel(channel, "room", politely=False)
@@ -97,7 +94,7 @@ class Dials:
             self._give_up(dial, CLOSED)
 
     def _join(self, total: TotalLimit, home: EndpointPool) -> None:
-        if home.uncovered > 0 and (self._limit is None or home.open < self._limit):
+        if home.uncovered > 0 and home.has_room:
             total.join(home)
 
     def _start(self, home: EndpointPool) -> None:

@@ -7,6 +7,7 @@ from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.history import History
+from keepwarm.pool.pace import Pace
 from keepwarm.pool.waiters import WaitQueue
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class EndpointPool:
     `idle` is a dict used as a stack: the newest is leased first (law 2), and one that dies in the middle leaves in
     O(1). `leased`, `detached` and `closing` are counts: nobody ever has to look for those channels. `dials` are
     those that are meant to succeed; one that was given up counts as closing until its task has ended.
+
+    `limit` bounds `open` (None: nothing does). `pace` is kept where callers may be refused for want of time.
     """
 
     __slots__ = (
@@ -35,12 +38,16 @@ class EndpointPool:
         "idle",
         "leased",
         "leases",
+        "limit",
+        "pace",
         "queue",
         "waits",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, limit: int | None = None, pace: Pace | None = None) -> None:
         self.endpoint = endpoint
+        self.limit = limit
+        self.pace = pace
         self.idle: dict[Channel, None] = {}
         self.queue = WaitQueue()
         self.dials: dict[Dial, None] = {}
@@ -60,6 +67,11 @@ class EndpointPool:
     def open(self) -> int:
         """The open sockets (law 4): dials count from their first moment, goodbyes to their last."""
         return len(self.dials) + len(self.idle) + self.leased + self.detached + self.closing
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the endpoint's own limit allows one socket more."""
+        return self.limit is None or self.open < self.limit
 
     @property
     def is_empty(self) -> bool:

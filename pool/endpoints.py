@@ -2,15 +2,21 @@
 
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.limits import Limits
+from keepwarm.pool.pace import Pace
 from keepwarm.pool.stats import EndpointStats, PoolStats
 
 
 class Endpoints:
-    """An endpoint is here while it has a connection, a dial or a caller; then it is forgotten but for its counters."""
+    """An endpoint is here while it has a connection, a dial or a caller; then it is forgotten but for its counters.
 
-    __slots__ = ("_gone", "in_use")
+    `limits` are those of the pool; what they mean for an endpoint is worked out once, when its books are opened.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_gone", "in_use", "limits")
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
         self.in_use: dict[Endpoint, EndpointPool] = {}
         self._gone = EndpointPool(Endpoint("", 0, False))
 
@@ -23,7 +29,9 @@ class Endpoints:
         """Opened at the first question."""
         home = self.in_use.get(endpoint)
         if home is None:
-            home = self.in_use[endpoint] = EndpointPool(endpoint)
+            limits = self.limits
+            pace = None if limits.shed is None else Pace(limits.shed)
+            home = self.in_use[endpoint] = EndpointPool(endpoint, limits.of(endpoint), pace)
         return home
 
     def drop_if_empty(self, home: EndpointPool) -> bool:

@@ -13,6 +13,7 @@ from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.endpoints import Endpoints
 from keepwarm.pool.events import Events
 from keepwarm.pool.leak_finder import LeakFinder
+from keepwarm.pool.limits import Limits
 from keepwarm.pool.observer import Observer, joined
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.total_limit import TotalLimit
@@ -26,14 +27,14 @@ class Holdings:
     """The books of all endpoints, and every channel until its transport is lost. The base of `Pool`, which says who
     gets which."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, total: TotalLimit | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limits: Limits) -> None:
         self.loop = loop
         self.clock = clock
         self.closed = False
         self.channels: set[Channel] = set()
         self._now = clock.now
-        self._endpoints = Endpoints()
-        self._total = total
+        self._endpoints = Endpoints(limits)
+        self._total = None if limits.total is None else TotalLimit(limits.total)
         self._emptied: asyncio.Future[None] | None = None
         self.observer: Observer | None = None
         self.events: Events | None = None
@@ -48,6 +49,11 @@ class Holdings:
         """Watch how long connections are held."""
         self.leaks = leaks
         self.observer = joined(self.events, leaks)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the pool."""
+        return self._endpoints.limits
 
     # Leaving
 

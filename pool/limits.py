@@ -1,6 +1,11 @@
 """Limits: how many connections, how many waiting, for how long."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.host_patterns import HostPatterns
+from keepwarm.pool.shedding import Shedding
 
 
 def check_count(name: str, value: int | None) -> int | None:
@@ -25,6 +30,22 @@ def check_seconds(name: str, value: float | None) -> float | None:
     return float(value) or None
 
 
+HostLimits = HostPatterns[int | None]
+
+
+def make_host_limits(given: Mapping[str, int | None] | HostLimits | None) -> HostLimits | None:
+    """Limits by host pattern, checked; None without any. Raises TypeError or ValueError that names the option."""
+    if given is None or isinstance(given, HostPatterns):
+        return given
+    if not isinstance(given, Mapping):
+        raise TypeError(f"limit_per_host must be a mapping from host patterns to limits, got {given!r}")
+    return HostPatterns("limit_per_host", given, _host_limit) if given else None
+
+
+def _host_limit(pattern: str, value: int | None) -> int | None:
+    return check_count(f"limit_per_host[{pattern!r}]", value)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much a pool may hold. None means no limit; every open socket counts, dials and goodbyes included.
@@ -32,16 +53,25 @@ class Limits:
     `per_endpoint` bounds the sockets of one (host, port, is_ssl); `total` bounds their sum. `max_waiting` bounds the
     callers of one endpoint that wait without a dial of their own under way; the next one gets PoolFullError at once,
     but not a request that is sent again because its connection died.
-    `pool_timeout` is how many seconds a caller waits for its turn before PoolTimeoutError.
+    `pool_timeout` is how many seconds a caller waits for its turn before PoolTimeoutError. `per_host` replaces
+    `per_endpoint` for each endpoint whose host fits a pattern. `shed` refuses at once who cannot be served in time.
     """
 
     per_endpoint: int | None = None
     total: int | None = None
     max_waiting: int | None = None
     pool_timeout: float | None = None
+    per_host: HostLimits | None = None
+    shed: Shedding | None = None
 
     def __post_init__(self) -> None:
         check_count("limit", self.per_endpoint)
         check_count("limit_total", self.total)
         check_count("max_waiting", self.max_waiting)
         object.__setattr__(self, "pool_timeout", check_seconds("pool_timeout", self.pool_timeout))
+
+    def of(self, endpoint: Endpoint) -> int | None:
+        """The limit of one endpoint: that of the pattern which fits its host best, else `per_endpoint`."""
+        if self.per_host is None:
+            return self.per_endpoint
+        return self.per_host.for_host(endpoint.host, self.per_endpoint)

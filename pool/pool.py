@@ -20,7 +20,6 @@ from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.holdings import Holdings
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
-from keepwarm.pool.total_limit import TotalLimit
 from keepwarm.pool.waiters import Waiter
 
 # What a peer can do to a new connection before it was asked anything. Dialling again would end the same way.
@@ -47,18 +46,13 @@ class Pool(Holdings):
         keepalive: Keepalive | None = None,
         conn_timeout: float | None = None,
     ) -> None:
-        self._limits = limits or Limits()
-        super().__init__(loop, clock, None if self._limits.total is None else TotalLimit(self._limits.total))
+        super().__init__(loop, clock, limits or Limits())
         self.channel_factory = channel_factory
         self._keepalive = keepalive or Keepalive()
         self._idle_window = self._keepalive.window(None)
         self._find = self._endpoints.in_use.get
-        self._dials = Dials(
-            self, loop, clock, connect, limits=self._limits, total=self._total, conn_timeout=conn_timeout
-        )
-        self._callers = Callers(
-            self, loop, clock, self._dials, limits=self._limits, total=self._total, keeps_dials=conn_timeout is not None
-        )
+        self._dials = Dials(self, loop, clock, connect, total=self._total, conn_timeout=conn_timeout)
+        self._callers = Callers(self, loop, clock, self._dials, total=self._total, keeps_dials=conn_timeout is not None)
 
     # Leasing
 

@@ -24,6 +24,7 @@ from keepwarm.pool.pins import Pin, PinReport
 from keepwarm.pool.pool import Pool
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Resolver, SplitResolver
+from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.tls import TLSOptions
 from keepwarm.pool.tls_contexts import ClientCertificate, Path
@@ -37,7 +38,8 @@ class TCPConnector(BaseConnector):
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
     `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
-    `max_waiting`, `pool_timeout`, `leak_after`, `on_leak`) mean what they mean there (G-10..G-15). Besides:
+    `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`) mean what they mean there
+    (G-10..G-15). Besides:
 
     - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
       combined with `ssl_context` (G-02, A-21).
@@ -99,6 +101,8 @@ class TCPConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        limit_per_host: Mapping[str, int | None] | None = None,
+        shed: bool | Shedding = False,
         pins: Iterable[Pin | bytes] | Mapping[str, Iterable[Pin | bytes]] | PinSet | None = None,
         resolver: Resolver | None = None,
         dns: DNSOptions | None = None,
@@ -153,6 +157,8 @@ class TCPConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            limit_per_host=limit_per_host,
+            shed=shed,
             leak_after=leak_after,
             on_leak=on_leak,
         )

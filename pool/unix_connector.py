@@ -3,12 +3,13 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.leak_finder import OnLeak
 from keepwarm.pool.pins import Pin
+from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.tls import TLSOptions
 from keepwarm.pool.unix_dialer import UnixDialer, check_path, check_uids
 
@@ -19,8 +20,8 @@ class UnixConnector(BaseConnector):
     `path`, the only positional parameter, is the socket file: a str or an os.PathLike. A relative path counts from
     the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
     file. The keyword parameters of BaseConnector (`conn_timeout`, `keepalive_timeout`, `limit`, `share_cookies`,
-    `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`, `leak_after`,
-    `on_leak`) mean what they mean there.
+    `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`,
+    `leak_after`, `on_leak`) mean what they mean there.
 
     The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
     ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
@@ -51,6 +52,8 @@ class UnixConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        limit_per_host: Mapping[str, int | None] | None = None,
+        shed: bool | Shedding = False,
         verify_ssl: bool = True,
         ssl_context: ssl.SSLContext | None = None,
         fingerprint: bytes | None = None,
@@ -76,6 +79,8 @@ class UnixConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            limit_per_host=limit_per_host,
+            shed=shed,
             leak_after=leak_after,
             on_leak=on_leak,
         )

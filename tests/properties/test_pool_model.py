@@ -93,7 +93,7 @@ class AuditedPool(Pool):
         return any(home.is_empty for home in self._endpoints.in_use.values())
 
     def _audit_waiting(self, home: EndpointPool) -> None:
-        limit, total = self._limits.per_endpoint, self._total
+        limit, total = home.limit, self._total
         assert limit is None or home.open <= limit
         live = sorted(waiting(home), key=lambda waiter: waiter.place)
         for waiter in live[len(home.dials) :]:
