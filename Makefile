@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 URL    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check real bench bench-pool soak examples clean
+.PHONY: help setup demo test test-all check real compliance bench bench-pool soak examples clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 16
@@ -40,6 +40,10 @@ check: $(VENV)/.stamp ## ruff, strict mypy on the installed wheel, layering
 real: $(VENV)/.stamp ## the same calls against servers from Debian's packages (installs them)
 	@tests/real/install.sh
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/real
+
+compliance: $(VENV)/.stamp ## WebSocket conformance: Autobahn's client cases on both loops, a few of each compression; two minutes (installs Autobahn)
+	@tests/compliance/install.sh
+	@$(BIN)/python -m tests.compliance --quick
 
 bench: $(VENV)/.stamp ## the warm path against the floor and the peers, in one interleaved run; then the pool alone
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench,fast]'

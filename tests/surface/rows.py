@@ -7,23 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-# B-12 (ws_response_class) comes with the WebSocket rows.
-# Sections: A decisions, B session, C requests, D its end, E module functions, F base connector, G TCP connector,
-# H proxy connector, I unix connector, J connection, K response, L BasicAuth, M errors, N WebSocket names,
-# O streams, P protocol and headers, R deprecations.
+# Sections: A decisions, B session, C requests, D WebSockets and the session's end, E module functions, F base connector,
+# G TCP connector, H proxy connector, I unix connector, J connection, K response, L WebSockets and BasicAuth, M errors,
+# N WebSocket names, O streams, P protocol and headers, R deprecations.
 SECTIONS = {
-    "A": "01-08 14-31",
-    "B": "01-11 13-22",
+    "A": "01-31",
+    "B": "01-22",
     "C": "01-35",
-    "D": "11-12",
-    "E": "01-28",
+    "D": "01-12",
+    "E": "01-40",
     "F": "01-19",
     "G": "01-27",
     "H": "01-19",
     "I": "01-14",
     "J": "01-09",
     "K": "01-28",
-    "L": "16-18",
+    "L": "01-18",
     "M": "01-25",
     "N": "01-16",
     "O": "01-18",
