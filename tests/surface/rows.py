@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-# Sections: A decisions, B session, C requests, D WebSockets and the session's end, E module functions, F base connector,
-# G TCP connector, H proxy connector, I unix connector, J connection, K response, L WebSockets and BasicAuth, M errors,
-# N WebSocket names, O streams, P protocol and headers, R deprecations.
+# Sections: A decisions, B session, C requests, D WebSockets and the session's end, E module functions,
+# F base connector, G TCP connector, H proxy connector, I unix connector, J connection, K response,
+# L WebSockets and BasicAuth, M errors, N WebSocket names, O streams, P protocol and headers, R deprecations.
 SECTIONS = {
     "A": "01-31",
     "B": "01-22",
