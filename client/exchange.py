@@ -13,6 +13,7 @@ from keepwarm.pool.clock import Clock
 from keepwarm.pool.upgraded import Upgraded
 
 if TYPE_CHECKING:
+    from keepwarm.client.call_record import CallRecord
     from keepwarm.client.h1_channel import H1Channel
 
 # Draining the rest of a body that nobody wants (K4): worth it for what is on its way already, not for more.
@@ -85,6 +86,14 @@ class Exchange:
     @property
     def is_over(self) -> bool:
         return self.channel is None
+
+    @property
+    def record(self) -> "CallRecord | None":
+        """The times of its phases; None where nobody wants to know."""
+        return None
+
+    def was_sent(self) -> None:
+        """The request is written, body and all."""
 
     def wake(self) -> None:
         """The head is there."""

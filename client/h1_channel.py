@@ -4,6 +4,7 @@ import asyncio
 import ssl
 
 from keepwarm.client.body import StreamReader
+from keepwarm.client.call_record import CallRecord
 from keepwarm.client.decoding import parse_codings
 from keepwarm.client.errors import (
     ClientPayloadError,
@@ -13,6 +14,7 @@ from keepwarm.client.exchange import Exchange
 from keepwarm.client.exchange_errors import check_size, disconnected, in_context, released, timed_out
 from keepwarm.client.h1 import ResponseParser
 from keepwarm.client.head import ResponseHead
+from keepwarm.client.recorded_exchange import RecordedExchange
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.upload import CONTINUE_SECONDS, Upload, upload_error
 from keepwarm.pool import states
@@ -42,13 +44,23 @@ class H1Channel(Channel):
         self._got_eof = False
         self.exchange: Exchange | None = None
 
-    def send(self, request: ClientRequest, deadline: float = NEVER, read_timeout: float | None = None) -> Exchange:
-        """Begin an exchange on this channel, which the caller has leased: one write.
+    def send(
+        self,
+        request: ClientRequest,
+        deadline: float = NEVER,
+        read_timeout: float | None = None,
+        record: CallRecord | None = None,
+    ) -> Exchange:
+        """Begin an exchange on this channel, which the caller has leased: one write. `record` notes its phases.
 
         Raises ResponseDisconnected, with nothing sent, if the connection has been closed in the meantime.
         """
         transport = self.transport
-        exchange = Exchange(self, request, self.loop.create_future(), deadline, read_timeout)
+        waiter = self.loop.create_future()
+        if record is None:
+            exchange = Exchange(self, request, waiter, deadline, read_timeout)
+        else:
+            exchange = RecordedExchange(self, request, waiter, deadline, read_timeout, record)
         self.exchange = exchange
         self._parser.start(request.method, request.options.limits, request.read_until_eof, request.wants_upgrade)
         if transport is None or transport.is_closing():
@@ -58,6 +70,8 @@ class H1Channel(Channel):
             transport.write(request.wire)
             if request.is_streamed:
                 exchange.upload = Upload(self, request, waits=request.expects_continue)
+            elif record is not None:
+                record.sent()
         except BaseException:
             exchange.abort()  # nobody will wait for the head
             raise
@@ -248,7 +262,10 @@ class H1Channel(Channel):
 
     def upload_done(self) -> None:
         exchange = self.exchange
-        if exchange is not None and exchange.read_timeout is not None:
+        if exchange is None:
+            return
+        exchange.was_sent()
+        if exchange.read_timeout is not None:
             self._watch(exchange)
 
     def upload_failed(self, exc: BaseException) -> None:

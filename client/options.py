@@ -17,7 +17,7 @@ class RequestOptions:
     """Read-only by convention; shared by the requests of a session.
 
     `resolve(url, params)` makes the target of a URL. `forward_proxy` is what requests to plain HTTP targets need where
-    a proxy passes them on. `foreign` is the same without credentials, for requests that a
+    a proxy passes them on. `timings`: time them. `foreign` is the same without credentials, for requests that a
     redirect has led to another origin: once there, a chain never gets them back (A-17).
     """
 
@@ -33,6 +33,7 @@ class RequestOptions:
         "max_body_size",
         "resolve",
         "skip",
+        "timings",
         "version",
     )
 
@@ -50,6 +51,7 @@ class RequestOptions:
         auto_decompress: bool = True,
         max_body_size: int | None = None,
         forward_proxy: ForwardProxy | None = None,
+        timings: bool = False,
     ) -> None:
         self.defaults = defaults or DefaultHeaders(skip=skip)
         self.skip = skip
@@ -62,6 +64,7 @@ class RequestOptions:
         self.auto_decompress = auto_decompress
         self.max_body_size = max_body_size
         self.forward_proxy = forward_proxy
+        self.timings = timings
         self._foreign: RequestOptions | None = None
 
     @property
@@ -78,6 +81,7 @@ class RequestOptions:
                 auto_decompress=self.auto_decompress,
                 max_body_size=self.max_body_size,
                 forward_proxy=self.forward_proxy,  # the proxy's credentials are for the proxy, wherever a chain leads
+                timings=self.timings,
             )
             self._foreign._foreign = self._foreign
         return self._foreign

@@ -15,13 +15,15 @@ from keepwarm.client.decoded_body import DecodedStream
 from keepwarm.client.decoding import Decoder, decode_small
 from keepwarm.client.disposition_field import ContentDisposition, read_disposition
 from keepwarm.client.empty_body import EMPTY_PAYLOAD
-from keepwarm.client.errors import ClientResponseError, ContentTypeError
+from keepwarm.client.errors import ClientResponseError
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.head import ResponseHead, decode_fields
 from keepwarm.client.held_stream import HeldStream
 from keepwarm.client.links import Links, parse_links
 from keepwarm.client.request import ClientRequest
-from keepwarm.client.request_info import RequestInfo, describe, request_info
+from keepwarm.client.request_info import RequestInfo, request_info
+from keepwarm.client.response_errors import refused, wrong_type
+from keepwarm.client.timings import Timings
 from keepwarm.client.unread import UnreadGuard
 from keepwarm.client.version import HttpVersion
 from keepwarm.pool.closing import Closing
@@ -73,7 +75,8 @@ class ClientResponse:
         self.history: tuple[ClientResponse, ...] = ()
         # `in_block` and `_refused` are not set here: most responses never ask, and each would pay.
         if exchange.channel is not None:
-            self._guard = UnreadGuard(exchange, f"{request.method} {request.target.url} [{head.status}]")
+            text = f"{request.method} {request.target.url} [{head.status}]"
+            self._guard = UnreadGuard(exchange, text, pool.trace())
 
     # What it is
 
@@ -211,6 +214,13 @@ class ClientResponse:
         """Where the answer came from: host, port, and whether TLS is spoken."""
         return self._request.endpoint
 
+    @property
+    def timings(self) -> Timings | None:
+        """How long each phase has taken so far; None unless the session was made with ``timings=True``, or somebody
+        listens to its connector. After redirects: of the last request."""
+        record = self._exchange.record
+        return None if record is None else record.timings
+
     def hurry(self, seconds: float) -> None:
         """Give the rest of the body so many seconds at most; then reading it raises TotalTimeoutError."""
         self._exchange.hurry(seconds)
@@ -326,25 +336,12 @@ class ClientResponse:
             raise TypeError(f"content_type must be a str or None, got {type(content_type).__name__}")
         body = await self.read()
         if content_type is not None:
-            self._check_type(content_type)
+            error = wrong_type(self._request, self._exchange, self.history, self.content_type, content_type)
+            if error is not None:
+                raise error
         if not body.strip():
             return None
         return loads(decode_text(body, encoding or codec_of(self.charset) or "utf-8"))
-
-    def _check_type(self, expected: str) -> None:
-        kind, wanted = self.content_type, expected.partition(";")[0].strip().lower()
-        if kind == wanted:
-            return
-        if wanted == "application/json" and kind.startswith("application/") and kind.endswith("+json"):
-            return
-        error = ContentTypeError(
-            f"{self.method} {self.url} answered {self.status} with a body of the type '{printable(kind)}', and "
-            f"content_type is '{printable(expected)}'; content_type=None takes any",
-            endpoint=self._request.endpoint,
-            reused=self._exchange.reused,
-        )
-        describe(error, self._request, self.head, self.history)
-        raise error
 
     def release(self) -> Closing:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
@@ -375,14 +372,7 @@ class ClientResponse:
             self._refused = True
         else:
             self.release()
-        error = ClientResponseError(
-            f"{self.method} {self.url} answered {self.status} {printable(self.reason)}",
-            endpoint=self._request.endpoint,
-            phase="head",
-            reused=self._exchange.reused,
-        )
-        describe(error, self._request, self.head, self.history)
-        raise error
+        raise refused(self._request, self._exchange, self.history)
 
     async def __aenter__(self) -> Self:
         self.in_block = True

@@ -61,9 +61,9 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
       above; or a coroutine function that is called with each response, and may raise.
     - `auto_decompress`: decode gzip, deflate and what else is installed; on by default. `max_body_size`: the most
       bytes that a decoded body may have; None, the default, is no limit.
-    - `retry_stale`: send a request once more, on a new connection, when a reused one turns out dead before a byte of
-      the answer, if that can do no harm (K7); on by default.
+    - `retry_stale` (True): send a request once more when a reused connection turns out dead and it can do no harm (K7).
     - `limits`: a HeadLimits, how large the head of an answer may be (K6).
+    - `timings`: time each phase of a request, for `resp.timings`; off by default, as it costs some microseconds.
 
     Constructing one needs no running loop. Raises ValueError or TypeError for an option that cannot be used.
     """
@@ -90,6 +90,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         max_body_size: int | None = None,
         retry_stale: bool = True,
         limits: HeadLimits = DEFAULT_LIMITS,
+        timings: bool = False,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -123,6 +124,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
             auto_decompress=bool(auto_decompress),
             max_body_size=check_count("max_body_size", max_body_size),
             forward_proxy=connector.forward_proxy,
+            timings=bool(timings),
         )
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()

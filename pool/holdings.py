@@ -15,6 +15,7 @@ from keepwarm.pool.events import Events
 from keepwarm.pool.leak_finder import LeakFinder
 from keepwarm.pool.limits import Limits
 from keepwarm.pool.observer import Observer, joined
+from keepwarm.pool.stack import Stack
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.total_limit import TotalLimit
 
@@ -54,6 +55,11 @@ class Holdings:
     def limits(self) -> Limits:
         """The limits of the pool."""
         return self._endpoints.limits
+
+    def trace(self) -> Stack | None:
+        """Where the caller is, for a message to whoever forgets what it gets; None unless leaks are looked for, or the
+        loop is in debug mode."""
+        return Stack.here() if self.leaks is not None or self.loop.get_debug() else None
 
     # Leaving
 

@@ -35,11 +35,15 @@ class Stack:
         code, line = self._places[0]
         return f"{code.co_filename}:{line} in {code.co_name}"
 
-    def __str__(self) -> str:
-        summary = traceback.StackSummary.from_list(
+    @property
+    def summary(self) -> traceback.StackSummary:
+        """The outermost place first, as in a traceback."""
+        return traceback.StackSummary.from_list(
             [traceback.FrameSummary(code.co_filename, line, code.co_name) for code, line in reversed(self._places)]
         )
-        return "".join(summary.format())
+
+    def __str__(self) -> str:
+        return "".join(self.summary.format())
 
 
 def _places(frame: FrameType | None) -> Iterator[tuple[CodeType, int]]:
