@@ -55,6 +55,9 @@ class BaseConnector(Closable):
     `on_leak`, which is called with a Leak, or as a ResourceWarning. None or 0, the default, is off: no stack is taken.
     Longer than your slowest call, or it reports that.
 
+    `learn_idle` (True): where an endpoint has ended idle connections at much the same age three times, retire them a
+    second before that age. It is forgotten ten minutes after the last such end, or later (see `idle_ages`).
+
     Constructing one needs no running loop. It may be used from one loop and thread only: anything else raises
     RuntimeError before any I/O. Raises TypeError or ValueError for an option of the wrong type or range.
     """
@@ -75,11 +78,12 @@ class BaseConnector(Closable):
         shed: bool | Shedding = False,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
+        learn_idle: bool = True,
     ) -> None:
         self._closed = True  # until every option is checked: a half-made connector has nothing to warn about
         per_host = make_host_limits(limit_per_host)
         self._limits = Limits(limit, limit_total, max_waiting, pool_timeout, per_host, check_shed(shed))
-        self._keepalive = Keepalive(keepalive_timeout, bool(force_close))
+        self._keepalive = Keepalive(keepalive_timeout, bool(force_close), bool(learn_idle))
         self._conn_timeout = check_seconds("conn_timeout", conn_timeout)
         self._leak_after = check_seconds("leak_after", leak_after)
         self._on_leak = check_on_leak(on_leak, self._leak_after)

@@ -23,6 +23,7 @@ class EndpointPool:
     O(1). `leased`, `detached` and `closing` are counts: nobody ever has to look for those channels. `dials` are
     those that are meant to succeed; one that was given up counts as closing until its task has ended.
 
+    `idle_window` is how many seconds a connection may lie idle here, what the peer says of itself aside.
     `limit` bounds `open` (None: nothing does). `pace` is kept where callers may be refused for want of time.
     """
 
@@ -36,6 +37,7 @@ class EndpointPool:
         "history",
         "hunger",
         "idle",
+        "idle_window",
         "leased",
         "leases",
         "limit",
@@ -49,6 +51,7 @@ class EndpointPool:
         self.limit = limit
         self.pace = pace
         self.idle: dict[Channel, None] = {}
+        self.idle_window = NEVER
         self.queue = WaitQueue()
         self.dials: dict[Dial, None] = {}
         self.leased = 0

@@ -85,6 +85,7 @@ class Holdings:
         """`channel` turned out dead on reuse: what has lain idle for longer than it had is dead too, most likely."""
         home = channel.home
         if home is not None:
+            self._found_dead(home, channel)
             for other in [c for c in home.idle if c.idle_since <= channel.idle_since]:
                 self.close_channel(other, "peer_fin", politely=False)
 
@@ -93,6 +94,8 @@ class Holdings:
         home = channel.home
         if home is None or channel.state >= states.CLOSING:
             return
+        if politely and channel.state == states.IDLE:
+            reason = self._left_shelf(home, channel, channel.retiring or reason)
         self._take_off(home, channel)
         channel.state = states.step(channel.state, states.CLOSE)
         channel.retiring = channel.retiring or reason
@@ -120,6 +123,8 @@ class Holdings:
             if self._total is not None:
                 self._total.closing -= 1
         else:
+            if channel.state == states.IDLE:
+                self._left_shelf(home, channel, channel.retiring or reason)
             self._take_off(home, channel)
             home.count_end(channel, channel.retiring or reason, self._now())
         home.check()
@@ -142,6 +147,13 @@ class Holdings:
             self._total.freed()
         self._use_room(home)
         self.drop_if_empty(home)
+
+    def _left_shelf(self, home: EndpointPool, channel: Channel, reason: str) -> str:
+        """For Pool: an idle channel goes. The reason to write down."""
+        return reason
+
+    def _found_dead(self, home: EndpointPool, channel: Channel) -> None:
+        """For Pool: a channel turned out dead on reuse."""
 
     def _use_room(self, home: EndpointPool) -> None:
         """For Pool: there may be room for a dial now."""

@@ -17,11 +17,20 @@ With too few left the connections lie for longer again, and one more FIN at the 
 """
 
 from collections import OrderedDict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.keepalive import shortened
+from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.keepalive import Keepalive, shortened
+
+if TYPE_CHECKING:
+    from keepwarm.pool.channel import Channel
+
+# The reason for retiring a connection that could have lain idle for longer, had its endpoint not taught otherwise.
+REASON: Final = "learned"
+# What a peer does to a connection that it has had for long enough.
+ENDS: Final = ("peer_fin", "error")
 
 ENOUGH: Final = 3
 # The most that is remembered of one endpoint: so much has to be forgotten before the window opens again.
@@ -87,15 +96,37 @@ class _Lessons:
 
 
 class IdleAges:
-    """The lessons of all endpoints of one pool. Times are of the pool's clock, ages in seconds."""
+    """The lessons of all endpoints of one pool, and how long connections may lie idle: `keepalive` says that, where no
+    endpoint has taught anything less. Times are of the pool's clock, ages in seconds."""
 
-    __slots__ = ("_lessons",)
+    __slots__ = ("_keepalive", "_lessons")
 
-    def __init__(self) -> None:
+    def __init__(self, keepalive: Keepalive | None = None) -> None:
+        self._keepalive = keepalive or Keepalive(None)
         self._lessons: OrderedDict[Endpoint, _Lessons] = OrderedDict()
+
+    def left_shelf(self, home: EndpointPool, channel: "Channel", reason: str, now: float) -> str:
+        """An idle connection goes, for this reason. The reason to write down, which says if it was learned."""
+        since = channel.idle_since
+        if reason in ENDS:
+            if channel.uses:  # else it was never asked anything, for which servers have another patience
+                self.ended(home.endpoint, now - since, now)
+                home.idle_window = self.window(home.endpoint, now)
+        elif reason == "idle" and now < since + self._keepalive.window(channel.idle_hint):
+            home.idle_window = self.window(home.endpoint, now)  # it may be forgotten by now
+            return REASON
+        return reason
+
+    def found_dead(self, home: EndpointPool, channel: "Channel", now: float) -> None:
+        """A connection from the shelf could not be used any more, as its holder found out."""
+        if now - channel.leased_since <= MOMENT:
+            self.ended(home.endpoint, channel.leased_since - channel.idle_since, now)
+            home.idle_window = self.window(home.endpoint, now)
 
     def ended(self, endpoint: Endpoint, age: float, now: float) -> None:
         """The peer ended a connection that had lain idle for so long."""
+        if not self._keepalive.learn:
+            return
         if age < LEAST and endpoint not in self._lessons:
             return  # most ends are of this kind, and a moment that is none yet need not be remembered
         lessons = self._lessons.get(endpoint)
@@ -108,15 +139,16 @@ class IdleAges:
         lessons.add(age, now)
 
     def window(self, endpoint: Endpoint, now: float) -> float:
-        """Seconds that a connection may lie idle as far as is known from the endpoint; NEVER if nothing is."""
+        """Seconds that a connection may lie idle, what the peer says of itself aside; NEVER: for ever."""
+        own = self._keepalive.window(None)
         lessons = self._lessons.get(endpoint)
         if lessons is None:
-            return NEVER
+            return own
         lessons.forget(now)
         if not lessons.moments:
             del self._lessons[endpoint]
-            return NEVER
-        return shortened(lessons.age())
+            return own
+        return min(own, shortened(lessons.age()))
 
     def __len__(self) -> int:
         return len(self._lessons)

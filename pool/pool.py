@@ -18,6 +18,7 @@ from keepwarm.pool.dials import Dials
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
 from keepwarm.pool.holdings import Holdings
+from keepwarm.pool.idle_ages import IdleAges
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.limits import Limits
 from keepwarm.pool.waiters import Waiter
@@ -49,7 +50,7 @@ class Pool(Holdings):
         super().__init__(loop, clock, limits or Limits())
         self.channel_factory = channel_factory
         self._keepalive = keepalive or Keepalive()
-        self._idle_window = self._keepalive.window(None)
+        self._ages = IdleAges(self._keepalive)
         self._find = self._endpoints.in_use.get
         self._dials = Dials(self, loop, clock, connect, total=self._total, conn_timeout=conn_timeout)
         self._callers = Callers(self, loop, clock, self._dials, total=self._total, keeps_dials=conn_timeout is not None)
@@ -192,6 +193,7 @@ class Pool(Holdings):
         channel.owner = self
         channel.home = home
         self.channels.add(channel)
+        home.idle_window = self._ages.window(home.endpoint, self._now())
         waiter = None if self.closed else home.queue.take(for_used=False)
         if waiter is not None:
             channel.state = states.step(channel.state, states.CONNECTED)
@@ -202,6 +204,12 @@ class Pool(Holdings):
         self._shelve(home, channel)
         if self.closed or channel.retiring is not None:
             self.close_channel(channel, channel.retiring or "drain")
+
+    def _left_shelf(self, home: EndpointPool, channel: Channel, reason: str) -> str:
+        return self._ages.left_shelf(home, channel, reason, self._now())
+
+    def _found_dead(self, home: EndpointPool, channel: Channel) -> None:
+        self._ages.found_dead(home, channel, self._now())
 
     def _use_room(self, home: EndpointPool) -> None:
         if not self.closed and (self._total is not None or home.queue):
@@ -231,8 +239,8 @@ class Pool(Holdings):
         home.idle[channel] = None
         now = self._now()
         channel.idle_since = now
-        hint = channel.idle_hint
-        channel.deadline = deadline = now + (self._idle_window if hint is None else self._keepalive.window(hint))
+        hint, window = channel.idle_hint, home.idle_window
+        channel.deadline = deadline = now + (window if hint is None else min(window, self._keepalive.window(hint)))
         if deadline < channel.sweep_at:
             self.clock.enter(channel, deadline)
         total = self._total
@@ -249,6 +257,7 @@ class Pool(Holdings):
         if (waiter := home.queue.take(for_used=True)) is None:
             return False
         channel.state = states.step(channel.state, states.HAND_OVER)
+        channel.idle_since = self._now()  # it did not lie idle at all
         self._give(home, channel, waiter)
         return True
 

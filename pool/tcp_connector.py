@@ -38,8 +38,8 @@ class TCPConnector(BaseConnector):
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
     `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
-    `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`) mean what they mean there
-    (G-10..G-15). Besides:
+    `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`, `learn_idle`) mean what they mean
+    there (G-10..G-15). Besides:
 
     - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
       combined with `ssl_context` (G-02, A-21).
@@ -116,6 +116,7 @@ class TCPConnector(BaseConnector):
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
         addresses: AddressPolicy | None = None,
+        learn_idle: bool = True,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._tls = TLSOptions(
@@ -161,6 +162,7 @@ class TCPConnector(BaseConnector):
             shed=shed,
             leak_after=leak_after,
             on_leak=on_leak,
+            learn_idle=learn_idle,
         )
 
     # Options

@@ -21,7 +21,7 @@ class UnixConnector(BaseConnector):
     the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
     file. The keyword parameters of BaseConnector (`conn_timeout`, `keepalive_timeout`, `limit`, `share_cookies`,
     `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`,
-    `leak_after`, `on_leak`) mean what they mean there.
+    `leak_after`, `on_leak`, `learn_idle`) mean what they mean there.
 
     The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
     ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
@@ -63,6 +63,7 @@ class UnixConnector(BaseConnector):
         peer_uid: int | Collection[int] | None = None,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
+        learn_idle: bool = True,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._path = check_path(path)
@@ -83,6 +84,7 @@ class UnixConnector(BaseConnector):
             shed=shed,
             leak_after=leak_after,
             on_leak=on_leak,
+            learn_idle=learn_idle,
         )
 
     @property
