@@ -89,6 +89,8 @@ async def open_client(job: Job) -> Client:
     text = TEXT.encode() if job.kind == "ws-echo" else request_of(job).encode()
     incoming = b"m" * SIZES.get(job.kind, 0)
     reply = b"done" if job.kind == "ws-send" else text
+    said, sent = masked(1, text), masked(2, BINARY)
+    answer, message = frame(1, reply), frame(2, incoming)
 
     async def open_socket() -> Socket:
         made: Any = await loop.create_connection(lambda: FloorSocket(loop), parts.hostname, parts.port)
@@ -97,10 +99,10 @@ async def open_client(job: Job) -> Client:
         await floor.read(1, b"")
         floor.forget()
         return Socket(
-            partial(floor.write, masked(1, text)),
-            partial(floor.write, masked(2, BINARY)),
-            partial(floor.read, len(frame(1, reply)), reply),
-            partial(floor.read, len(frame(2, incoming)), incoming),
+            partial(floor.write, said),
+            partial(floor.write, sent),
+            partial(floor.read, len(answer), reply),
+            partial(floor.read, len(message), incoming),
             floor.close,
         )
 
