@@ -522,6 +522,25 @@ async def test_closing_the_session_with_websockets_open(kind: str) -> None:
         await server.until_idle()
 
 
+@pytest.mark.fault("L08")
+async def test_a_websocket_that_belongs_elsewhere(clock: FakeClock) -> None:
+    """After a fork, or with its loop closed, a WebSocket touches neither: it says so, and is closed."""
+    async with serve(mute) as server, session() as calls:
+        ws = await calls.ws_connect(server.url("/ws"))
+        assert calls.connector is not None
+        (transport,) = calls.connector.pool().abandon()
+        (error,) = await all_of(ws)
+        assert isinstance(error.data, PoolClosedError)
+        assert "another process" in str(error.data)
+        with pytest.raises(WebSocketClosedError):
+            ws.send_str("x")
+        assert (ws.get_extra_info("peername"), await ws.close()) == (None, True)
+        await turns(5)
+        assert server.connections[0].closed == ""
+        assert server.connections[0].unread == b""
+        transport.abort()
+
+
 async def test_a_websocket_outlives_the_detached_session() -> None:
     async with serve(echo) as server, session() as owner:
         calls = session(owner.connector)
