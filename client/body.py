@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from keepwarm.client.body_iterator import BodyIterator
+from keepwarm.client.busy_error import busy_error as busy_error
 from keepwarm.client.pieces import BytesLike, Pieces, as_bytes
 from keepwarm.pool.errors import printable
 
@@ -24,9 +25,9 @@ DEFAULT_LIMIT: Final = 65536
 EOF_MARKER: Final = b""
 
 MAX_LINE: Final = DEFAULT_LIMIT
-# After so many lines everybody else on the loop has a turn. How short they are is the peer's choice: those of a full
-# buffer could be half a million, and take as many microseconds.
-LINES: Final = 1024
+# After so many reads everybody else on the loop has a turn. How short lines are is the peer's choice, and records are
+# short as well: those of a full buffer could be half a million, and take as many microseconds.
+READS: Final = 1024
 
 Callback = Callable[[], object]
 
@@ -51,12 +52,12 @@ class StreamReader(Pieces):
         "_exception",
         "_fed",
         "_high",
-        "_lines",
         "_loop",
         "_low",
         "_need",
         "_pause",
         "_paused",
+        "_reads",
         "_resume",
         "_until",
         "_waiter",
@@ -85,7 +86,7 @@ class StreamReader(Pieces):
         self._waiter: asyncio.Future[None] | None = None
         self._need = 0
         self._until = b""
-        self._lines = 0  # since others had a turn
+        self._reads = 0  # since others had a turn
         self._eof_waiter: asyncio.Future[None] | None = None
         self._fed = 0
 
@@ -216,6 +217,9 @@ class StreamReader(Pieces):
 
         b'' at the end of the body and for n=0. The whole rest is kept in memory until its end arrives.
         """
+        self._reads += 1
+        if self._reads > READS and n >= 0:
+            await self._rest()
         if self._waiter is not None or self._exception is not None:
             self._refuse("read")
         if n < 0:
@@ -244,6 +248,9 @@ class StreamReader(Pieces):
         """
         if n < 0:
             raise ValueError(f"n must not be negative, got {n!r}")
+        self._reads += 1
+        if self._reads > READS:
+            await self._rest()
         if self._waiter is not None or self._exception is not None:
             self._refuse("readexactly")
         if self._size < n and not self._eof:
@@ -311,10 +318,9 @@ class StreamReader(Pieces):
     # -- inside --
 
     async def _read_until(self, method: str, separator: bytes) -> bytes:
-        self._lines += 1
-        if self._lines > LINES:
-            self._lines = 0
-            await asyncio.sleep(0)
+        self._reads += 1
+        if self._reads > READS:
+            await self._rest()
         if self._waiter is not None or self._exception is not None:
             self._refuse(method)
         length = self._length_until(separator, MAX_LINE)
@@ -330,6 +336,10 @@ class StreamReader(Pieces):
                 "they are still unread, take them with read(n) or iter_chunked(n)"
             )
         return self._take_all()
+
+    async def _rest(self) -> None:
+        self._reads = 0
+        await asyncio.sleep(0)
 
     def _refuse(self, method: str) -> None:
         """Raise for a failed stream or a second reader. A waiter that is cancelled has no claim on the bytes."""
@@ -387,11 +397,3 @@ class StreamReader(Pieces):
 
 
 FlowControlStreamReader = StreamReader
-
-
-def busy_error(method: str) -> RuntimeError:
-    """What the second of two readers gets."""
-    return RuntimeError(
-        f"{method}() called while another coroutine is already waiting for incoming data: "
-        "a body has one reader at a time; let that call end or cancel it first"
-    )
