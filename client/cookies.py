@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Never
 
 from keepwarm.client.cookie import Cookie, default_path, domain_match, is_address, path_match, request_path
 from keepwarm.client.cookie_file import PathName, load_cookies, save_cookies
 from keepwarm.client.cookie_given import Judge, check_coded, coded_pairs, given_cookie
 from keepwarm.client.cookie_parse import SetCookie, parse_set_cookie
 from keepwarm.client.cookie_store import CookieStore
+from keepwarm.client.foreign import unknown_argument
 from keepwarm.pool.clock import wall_time
 from keepwarm.pool.endpoint import Endpoint
 
@@ -49,7 +50,11 @@ class CookieJar:
         is_public_suffix: Callable[[str], bool] | None = None,
         max_per_domain: int = MAX_PER_DOMAIN,
         max_total: int = MAX_TOTAL,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            name = next(iter(unknown))
+            raise unknown_argument("CookieJar", unknown) or TypeError(f"CookieJar has no argument '{name}'")
         for argument, limit in (("max_per_domain", max_per_domain), ("max_total", max_total)):
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
                 raise ValueError(f"{argument} must be a whole number above 0, got {limit!r}")

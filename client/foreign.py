@@ -37,6 +37,9 @@ _HINTS: Final = {
     "json_serialize_bytes": "json_serialize may return bytes",
     "auto_decompress": "it is an option of the session",
     "max_body_size": "it is an option of the session",
+    "unsafe": "cookies of a host that is an IP address are kept, for exactly that host; it needs no option",
+    "quote_cookie": "a value is quoted if it has characters that RFC 6265 does not allow; it needs no option",
+    "treat_as_secure_origin": "cookies with Secure go over https, and over nothing else",
     "fallback_charset_resolver": "text() and json() take an encoding; without one it is detected",
 }
 

@@ -1,0 +1,30 @@
+"""Options that a cookie jar has elsewhere."""
+
+from typing import Any
+
+import pytest
+
+from keepwarm.client.cookies import CookieJar
+from keepwarm.pool.endpoint import Endpoint
+
+
+@pytest.mark.parametrize("name", ["unsafe", "quote_cookie", "treat_as_secure_origin"])
+def test_options_of_other_jars_are_refused_with_advice(name: str) -> None:
+    """A TypeError that names the option and says why it is not needed."""
+    option: Any = {name: True}
+    with pytest.raises(TypeError, match=rf"CookieJar has no argument '{name}': \w+"):
+        CookieJar(**option)
+
+
+def test_an_option_that_nobody_has() -> None:
+    option: Any = {"nothing": True}
+    with pytest.raises(TypeError, match=r"CookieJar has no argument 'nothing'$"):
+        CookieJar(**option)
+
+
+def test_cookies_of_an_address_are_kept() -> None:
+    """As the advice says."""
+    jar = CookieJar()
+    jar.update_from_response(["a=1"], Endpoint("127.0.0.1", 80, False), "/")
+    assert jar.header_for(Endpoint("127.0.0.1", 80, False), "/") == "a=1"
+    assert jar.header_for(Endpoint("127.0.0.2", 80, False), "/") is None
