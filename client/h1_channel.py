@@ -21,7 +21,7 @@ from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.errors import ClientError, PoolClosedError
+from keepwarm.pool.errors import ClientError, PoolClosedError, printable
 
 # A body that nobody reads is held up when more than this is buffered. One read may bring as much again, and no more:
 # so the buffer stays below twice the mark (FAULTS R03).
@@ -78,6 +78,15 @@ class H1Channel(Channel):
         if deadline < NEVER or read_timeout is not None or request.expects_continue:
             self._watch(exchange)
         return exchange
+
+    @property
+    def purpose(self) -> str | None:
+        exchange = self.exchange
+        if exchange is None:
+            return None
+        request = exchange.request
+        path = request.target.request_target.partition(b"?")[0]
+        return f"{request.method} {printable(path)}"
 
     def _watch(self, exchange: Exchange) -> None:
         owner = self.owner

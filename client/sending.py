@@ -61,12 +61,15 @@ async def _acquire(
     fresh: bool,
     record: CallRecord | None,
 ) -> Channel:
+    answer_by = deadline
     if timeout.connect is not None:
         deadline = min(deadline, pool.clock.now() + timeout.connect)
     if record is not None:
         record.queued()
     try:
-        return await pool.acquire(request.endpoint, pool_timeout=timeout.pool, deadline=deadline, fresh=fresh)
+        return await pool.acquire(
+            request.endpoint, pool_timeout=timeout.pool, deadline=deadline, fresh=fresh, answer_by=answer_by
+        )
     except BaseException as error:
         if record is not None:
             record.ended(None, error)

@@ -10,7 +10,11 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER, Clock
 from keepwarm.pool.dials import Dials
 from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.holders import Holders
+from keepwarm.pool.leak_finder import LeakFinder
 from keepwarm.pool.limits import Limits
+from keepwarm.pool.pace import Pace
+from keepwarm.pool.shortage import Shortage
 from keepwarm.pool.total_limit import TotalLimit
 from keepwarm.pool.waiters import Waiter
 
@@ -27,6 +31,9 @@ class CallersOwner(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    @property
+    def leaks(self) -> LeakFinder | None: ...
+
     def drop_if_empty(self, home: EndpointPool) -> None: ...
 
 
@@ -37,7 +44,7 @@ class Callers:
         "_clock",
         "_covered",
         "_dials",
-        "_holder",
+        "_holders",
         "_keeps_dials",
         "_loop",
         "_owner",
@@ -64,7 +71,7 @@ class Callers:
         self._keeps_dials = keeps_dials
         self._places = count()
         self._covered: tuple[EndpointPool, float, float] | None = None
-        self._holder: tuple[EndpointPool, float, str] | None = None
+        self._holders = Holders()
 
     def arrive(self, home: EndpointPool, pool_timeout: float | None, deadline: float, fresh: bool) -> Waiter:
         """A caller who could not be served at once. It is in no queue yet."""
@@ -82,17 +89,24 @@ class Callers:
             fresh=fresh,
         )
 
-    def enqueue(self, waiter: Waiter) -> None:
+    def enqueue(self, waiter: Waiter, answer_by: float) -> None:
         """At the end of its line; one who insists on a new connection comes before all others.
 
-        Raises PoolFullError, but not for the latter: they have been served before, so the limit bounds them.
+        Raises PoolFullError or PoolShedError, but not for the latter: they have been served before, so the limit
+        bounds them.
         """
-        home, most = waiter.home, self._owner.limits.max_waiting
-        if most is not None and home.uncovered >= most and not waiter.fresh:
-            raise wait_errors.queue_full(home, self._owner.limits)
+        home, pace = waiter.home, waiter.home.pace
+        if not waiter.fresh:
+            limits = self._owner.limits
+            if limits.max_waiting is not None and home.uncovered >= limits.max_waiting:
+                raise wait_errors.queue_full(home, limits, self._shortage(home, waiter.since))
+            if pace is not None and home.uncovered > 0:
+                self._shed(waiter, pace, answer_by)
         home.queue.add(waiter)
         home.waits += 1
         self._wait(waiter, in_front=waiter.fresh)
+        if pace is not None and home.uncovered <= 1:
+            pace.resume(waiter.since)  # until now nobody waited for the limit
 
     def enqueue_again(self, waiter: Waiter, home: EndpointPool) -> Waiter:
         """At the place that it had: the channel that it was given died on its way."""
@@ -100,6 +114,21 @@ class Callers:
         home.queue.add_back(again)
         self._wait(again, in_front=True)
         return again
+
+    def _shed(self, waiter: Waiter, pace: Pace, answer_by: float) -> None:
+        """Raises PoolShedError for one who cannot be served in time."""
+        home, now = waiter.home, waiter.since
+        per_second = pace.per_second(now)
+        if per_second is None:
+            return
+        wait = (home.uncovered + 1) / per_second
+        # Not more than what those who hold one now would need if all of them went on at this pace: a single lease that
+        # lasted for an hour says little about the next call.
+        hold = min(pace.hold, home.leased / per_second)
+        spare = (min(waiter.pool_deadline, waiter.call_deadline, answer_by - hold) - now) * pace.usable
+        if wait > spare:
+            short = self._shortage(home, now)
+            raise wait_errors.shed(home, self._owner.limits, short, pace=per_second, wait=wait, spare=spare)
 
     def wants_room(self, home: EndpointPool) -> bool:
         """Whether a used connection that came back to `home` is to make room for a dial, here or elsewhere.
@@ -143,7 +172,7 @@ class Callers:
             return
         home = waiter.home
         if waiter.place >= self._first_uncovered_place(home, now):
-            waiter.fail(wait_errors.not_in_time(waiter, now, self._owner.limits, self._oldest_holder(home, now)))
+            waiter.fail(wait_errors.not_in_time(waiter, now, self._owner.limits, self._shortage(home, now)))
         elif waiter.call_deadline <= now:
             waiter.fail(wait_errors.cut_short(waiter, now))
         else:
@@ -185,9 +214,17 @@ class Callers:
             found = self._covered = (home, now, NEVER if first is None else first.place)
         return found[2]
 
-    def _oldest_holder(self, home: EndpointPool, now: float) -> str:
-        """Looked for once in a sweep, however many waiters it ends."""
-        found = self._holder
-        if found is None or found[0] is not home or found[1] != now:
-            found = self._holder = (home, now, wait_errors.oldest_holder(self._owner.channels, home, now))
-        return found[2]
+    def _shortage(self, home: EndpointPool, now: float) -> Shortage:
+        """How the endpoint stands, for somebody who gets no connection."""
+        leaks, channels = self._owner.leaks, self._owner.channels
+        stack_of = None if leaks is None else leaks.stack_of
+        if home.leased:
+            if home.holders is None:
+                home.holders = Holders()
+            here = (channel for channel in channels if channel.home is home)
+            held = home.holders.oldest(here, home.leased, now, stack_of)
+        elif self._total is not None:
+            held = self._holders.oldest(channels, None, now, stack_of)
+        else:
+            held = ()
+        return wait_errors.shortage(home, self._owner.limits, now, held)

@@ -141,6 +141,11 @@ class Channel(asyncio.Protocol):
         """Whether the channel may go back to the idle ones, now that its lease ends."""
         return self.retiring is None and (self.uses_left is None or self.uses_left > 0)
 
+    @property
+    def purpose(self) -> str | None:
+        """What its holder does with it, in a few words; None if the channel does not know."""
+        return None
+
     # What the pool commands
 
     def close_transport(self) -> None:

@@ -7,6 +7,7 @@ from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.history import History
+from keepwarm.pool.holders import Holders
 from keepwarm.pool.pace import Pace
 from keepwarm.pool.waiters import WaitQueue
 
@@ -35,6 +36,7 @@ class EndpointPool:
         "endpoint",
         "handed_new",
         "history",
+        "holders",
         "hunger",
         "idle",
         "idle_window",
@@ -50,6 +52,8 @@ class EndpointPool:
         self.endpoint = endpoint
         self.limit = limit
         self.pace = pace
+        # Who has had a connection for longest; looked for when somebody is turned away.
+        self.holders: Holders | None = None
         self.idle: dict[Channel, None] = {}
         self.idle_window = NEVER
         self.queue = WaitQueue()

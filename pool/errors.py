@@ -13,6 +13,7 @@
             ProxyConnectionError        connect: the proxy could not be reached
                 HttpProxyError          proxy: it opens no tunnel (keepwarm.pool.proxy_errors)
             PoolFullError               wait: more callers are queued than max_waiting allows
+                PoolShedError           wait: the call would not be served in time
             PoolClosedError             the connector was closed before or during the call
         InvalidInput (also ValueError)  an argument that cannot be used; raised before any byte is sent
         InvalidURL (also ValueError)    a URL that cannot be used; raised before any byte is sent
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keepwarm.pool.endpoint import Endpoint
+    from keepwarm.pool.shortage import Shortage
 
 PRINTABLE_LIMIT = 100
 
@@ -110,9 +112,13 @@ class ClientTimeoutError(ClientConnectionError, TimeoutError):
 
 
 class PoolTimeoutError(ClientTimeoutError):
-    """No connection came free within pool_timeout."""
+    """No connection came free within pool_timeout. `shortage` has the numbers of that moment."""
 
     phase = "wait"
+
+    def __init__(self, *args: object, shortage: "Shortage | None" = None, **context: Any) -> None:
+        super().__init__(*args, **context)
+        self.shortage = shortage
 
 
 class ConnectTimeoutError(ClientTimeoutError):
@@ -167,9 +173,26 @@ class ResumptionError(TLSError):
 
 
 class PoolFullError(ClientConnectionError):
-    """`max_waiting` callers are queued already."""
+    """`max_waiting` callers are queued already. `shortage` has the numbers of that moment."""
 
     phase = "wait"
+
+    def __init__(self, *args: object, shortage: "Shortage | None" = None, **context: Any) -> None:
+        super().__init__(*args, **context)
+        self.shortage = shortage
+
+
+class PoolShedError(PoolFullError):
+    """The call would not have been served before its deadline, so it was refused at once (`shed`). Nothing was sent.
+
+    `estimated_wait` is how many seconds it would have waited for a connection, `pace` how many callers a second the
+    endpoint serves; `shortage.waiting` is the length of the queue.
+    """
+
+    def __init__(self, *args: object, estimated_wait: float = 0.0, pace: float = 0.0, **context: Any) -> None:
+        super().__init__(*args, **context)
+        self.estimated_wait = estimated_wait
+        self.pace = pace
 
 
 class PoolClosedError(ClientConnectionError):

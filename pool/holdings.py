@@ -139,6 +139,9 @@ class Holdings:
     def _take_off(self, home: EndpointPool, channel: Channel) -> None:
         if self._total is not None and channel.state == states.IDLE:
             self._total.unshelved(channel)
+        if home.pace is not None and channel.state != states.IDLE and home.uncovered > 0:
+            now = self._now()
+            home.pace.advance(now, now - channel.leased_since)  # the slot goes to the next in line
         home.take_off(channel)
 
     def slot_freed(self, home: EndpointPool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.host_patterns import HostPatterns
@@ -29,6 +30,8 @@ def check_seconds(name: str, value: float | None) -> float | None:
         raise ValueError(f"{name} must be 0 or None, or a positive number of seconds, got {value!r}")
     return float(value) or None
 
+
+_NONE: Final = object()
 
 HostLimits = HostPatterns[int | None]
 
@@ -75,3 +78,8 @@ class Limits:
         if self.per_host is None:
             return self.per_endpoint
         return self.per_host.for_host(endpoint.host, self.per_endpoint)
+
+    def option_for(self, endpoint: Endpoint) -> str:
+        """The name of the option that gives an endpoint its limit."""
+        fits = self.per_host is not None and self.per_host.for_host(endpoint.host, _NONE) is not _NONE
+        return "limit_per_host" if fits else "limit"

@@ -46,6 +46,11 @@ class Pace:
         return count / span
 
     @property
+    def usable(self) -> float:
+        """The share of a caller's time that may go by in the queue."""
+        return 1 - self._options.headroom
+
+    @property
     def hold(self) -> float:
         """Seconds that a caller keeps a connection, on average; 0 before the first."""
         return self._held / self._count if self._count else 0.0

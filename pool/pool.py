@@ -98,19 +98,21 @@ class Pool(Holdings):
         pool_timeout: float | None = None,
         deadline: float = NEVER,
         fresh: bool = False,
+        answer_by: float = NEVER,
     ) -> Channel:
         """A leased channel: an idle one, one that comes free, or a new one; in strict order of arrival.
 
         `pool_timeout` (seconds; None: the pool's own) bounds the wait for the limit, `deadline` (a time of the
         clock) the whole wait. `fresh` is for a request whose connection died: only a new one will do, and as it has
-        been served before it goes ahead of the others. Raises PoolTimeoutError, ClientTimeoutError, PoolFullError,
-        PoolClosedError, or what the dial raised. A cancelled caller's channel goes to the next in line.
+        been served before it goes ahead of the others. `answer_by` (a time of the clock) is when the caller must be
+        done with the connection; only Shedding looks at it. Raises PoolTimeoutError, ClientTimeoutError, PoolFullError,
+        PoolShedError, PoolClosedError, or what the dial raised. A cancelled caller's channel goes to the next in line.
         """
         if self.closed:
             raise wait_errors.closed_already(endpoint)
         if not fresh and (channel := self.try_lease(endpoint)) is not None:
             return channel
-        waiter = self._arrive(endpoint, pool_timeout, deadline, fresh)
+        waiter = self._arrive(endpoint, pool_timeout, deadline, fresh, answer_by)
         while True:
             try:
                 await waiter.future
@@ -149,7 +151,9 @@ class Pool(Holdings):
 
     # Waiting
 
-    def _arrive(self, endpoint: Endpoint, pool_timeout: float | None, deadline: float, fresh: bool) -> Waiter:
+    def _arrive(
+        self, endpoint: Endpoint, pool_timeout: float | None, deadline: float, fresh: bool, answer_by: float
+    ) -> Waiter:
         """A caller who could not be served at once: queued, or settled with a channel that is to be read first."""
         home = self._endpoints.books_of(endpoint)
         waiter = self._callers.arrive(home, pool_timeout, deadline, fresh)
@@ -159,7 +163,7 @@ class Pool(Holdings):
             self._lease(home, channel, self._now())
             waiter.settle(channel)
         else:
-            self._callers.enqueue(waiter)
+            self._callers.enqueue(waiter, answer_by)
         return waiter
 
     def _wait_again(self, waiter: Waiter, channel: Channel, reason: str) -> Waiter:
@@ -256,6 +260,9 @@ class Pool(Holdings):
             return True
         if (waiter := home.queue.take(for_used=True)) is None:
             return False
+        if home.pace is not None:
+            now = self._now()
+            home.pace.advance(now, now - channel.leased_since)
         channel.state = states.step(channel.state, states.HAND_OVER)
         channel.idle_since = self._now()  # it did not lie idle at all
         self._give(home, channel, waiter)

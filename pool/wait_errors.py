@@ -1,8 +1,5 @@
 """What a caller is told who does not get a connection: the numbers that show why."""
 
-from collections.abc import Iterable
-
-from keepwarm.pool import states
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
@@ -11,38 +8,50 @@ from keepwarm.pool.errors import (
     ClientTimeoutError,
     PoolClosedError,
     PoolFullError,
+    PoolShedError,
     PoolTimeoutError,
 )
 from keepwarm.pool.limits import Limits
+from keepwarm.pool.shortage import Holder, Shortage
 from keepwarm.pool.waiters import Waiter
 
 
-def numbers(home: EndpointPool, limits: Limits) -> str:
-    """How an endpoint stands against the limits."""
-    return (
-        f"limit {limits.per_endpoint}, limit_total {limits.total}, leased {home.leased}, idle {len(home.idle)}, "
-        f"dialling {len(home.dials)}, detached {home.detached}, closing {home.closing}, waiting {len(home.queue)}"
+def shortage(home: EndpointPool, limits: Limits, now: float, holders: tuple[Holder, ...]) -> Shortage:
+    """How an endpoint stands at this moment."""
+    oldest = home.queue.oldest()
+    return Shortage(
+        home.limit,
+        limits.total,
+        home.leased,
+        len(home.idle),
+        len(home.dials),
+        home.detached,
+        home.closing,
+        len(home.queue),
+        None if oldest is None else now - oldest.since,
+        holders,
     )
 
 
-def oldest_holder(channels: Iterable[Channel], home: EndpointPool, now: float) -> str:
-    """The longest lease: at this endpoint if there is one, else of the pool. Linear in the channels."""
-    leased = [channel for channel in channels if channel.state == states.LEASED]
-    here = [channel for channel in leased if channel.home is home] or leased
-    if not here:
-        return "nothing is leased"
-    oldest = min(here, key=lambda channel: channel.leased_since)
-    return f"the oldest holder has had a connection to {oldest.endpoint} for {now - oldest.leased_since:.3g} s"
+def _numbers(short: Shortage) -> str:
+    where = "" if short.stack is None else f". The oldest that is known of was taken at\n{short.stack}"
+    return f"({short}){where}"
 
 
-def not_in_time(waiter: Waiter, now: float, limits: Limits, holder: str) -> ClientTimeoutError:
+def _bound(home: EndpointPool, limits: Limits) -> str:
+    """The option that keeps the endpoint from having one connection more."""
+    return "limit_total" if home.has_room else limits.option_for(home.endpoint)
+
+
+def not_in_time(waiter: Waiter, now: float, limits: Limits, short: Shortage) -> PoolTimeoutError:
     """The wait for the limit was too long."""
     home = waiter.home
     option = "the call's time limit" if waiter.call_deadline <= now else waiter.pool_limit
     return PoolTimeoutError(
-        f"no connection to {home.endpoint} came free within {now - waiter.since:.3g} s ({numbers(home, limits)}; "
-        f"{holder}); raise limit or {option}, or look for responses that are not released",
+        f"no connection to {home.endpoint} came free within {now - waiter.since:.3g} s: raise {_bound(home, limits)} "
+        f"or {option}, or look for responses that are not released {_numbers(short)}",
         endpoint=home.endpoint,
+        shortage=short,
     )
 
 
@@ -60,11 +69,29 @@ def cut_short(waiter: Waiter, now: float) -> ClientTimeoutError:
     )
 
 
-def queue_full(home: EndpointPool, limits: Limits) -> PoolFullError:
+def queue_full(home: EndpointPool, limits: Limits, short: Shortage) -> PoolFullError:
+    """The queue has no place left."""
     return PoolFullError(
         f"cannot queue for {home.endpoint}: max_waiting is {limits.max_waiting} and {home.uncovered} wait for the "
-        f"limit already ({numbers(home, limits)}); raise limit or max_waiting, or send less",
+        f"limit already: raise {_bound(home, limits)} or max_waiting, or send less {_numbers(short)}",
         endpoint=home.endpoint,
+        shortage=short,
+    )
+
+
+def shed(
+    home: EndpointPool, limits: Limits, short: Shortage, *, pace: float, wait: float, spare: float
+) -> PoolShedError:
+    """The queue is too long for the time that the caller has."""
+    return PoolShedError(
+        f"no connection to {home.endpoint} would come free in time: {home.uncovered} wait for the limit already and "
+        f"{pace:.3g} are served in a second, so it would take about {wait:.3g} s, and the call can wait for "
+        f"{max(spare, 0.0):.3g} s: raise {_bound(home, limits)}, give the call more time, or send less "
+        f"{_numbers(short)}",
+        endpoint=home.endpoint,
+        shortage=short,
+        estimated_wait=wait,
+        pace=pace,
     )
 
 
