@@ -1,0 +1,5 @@
+"""keepwarm.metrics: numbers for monitoring. See docs/observability.md."""
+
+from keepwarm.pool.prometheus import CONTENT_TYPE, prometheus_text
+
+__all__ = ["CONTENT_TYPE", "prometheus_text"]
