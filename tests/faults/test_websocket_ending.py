@@ -274,10 +274,14 @@ async def test_a_peer_that_takes_what_is_sent_is_alive(clock: FakeClock) -> None
             peer.pause()
 
     async with opened(script, heartbeat=10, server={"rcvbuf": 4096}) as o:
-        o.ws.send_bytes(bytes(40_000_000))
+        o.ws.send_bytes(bytes(60_000_000))
+        unsent = o.channel.count_unsent
+        assert unsent is not None
         for _ in range(8):
+            before = unsent()
             step.set()
-            await asyncio.sleep(0.02)
+            while unsent() >= before:
+                await turns(1)
             clock.advance(6)
             await turns(3)
             assert not o.ws.closed
