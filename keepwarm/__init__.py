@@ -97,6 +97,8 @@ from keepwarm.pool.pins import CertificatePin, PublicKeyPin
 from keepwarm.pool.proxy_connector import ProxyConnector
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Address, Answer, Resolver
+from keepwarm.pool.shedding import Shedding
+from keepwarm.pool.shortage import Holder, Shortage
 from keepwarm.pool.stats import EndpointStats, PoolStats
 from keepwarm.pool.tcp_connector import TCPConnector
 from keepwarm.pool.tls_contexts import ClientCertificate
@@ -163,6 +165,7 @@ __all__ = [
     "FormData",
     "HeadLimits",
     "HeadTooLarge",
+    "Holder",
     "HttpBadRequest",
     "HttpMethodNotAllowed",
     "HttpProcessingError",
@@ -196,6 +199,8 @@ __all__ = [
     "Resolver",
     "ResponseDisconnected",
     "ServerDisconnectedError",
+    "Shedding",
+    "Shortage",
     "StreamReader",
     "TCPConnector",
     "TCPKeepAlive",

@@ -61,7 +61,9 @@ class Holders:
 
     def _still_held(self, most: int) -> "list[Channel]":
         """The first of those found that are held by whoever held them then; those before are forgotten."""
-        found, kept, held = self._found, [], []
+        found = self._found
+        kept: list[tuple[float, ref[Channel]]] = []
+        held: list[Channel] = []
         while found and len(held) < most:
             entry = found.popleft()
             channel = entry[1]()

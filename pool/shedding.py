@@ -18,8 +18,8 @@ class Shedding:
     - `evidence` (callers, default 5): the pace is known once that many were served, weighed as above. An endpoint that
       serves fewer than ``evidence / window`` a second never refuses anybody. At least 1.
     - `headroom` (a share from 0 to below 1, default 0.1): the part of a call's time that is not to be spent in the
-      queue. With 0 half of those who are let in under steady overload would be late by a little, and use up a
-      connection for nothing.
+      queue. The pace is an average: some of those who are let in last will be late, and use up a connection for
+      nothing. 0.1 suits answers that take about as long each, 0.3 those that vary much; 0 refuses the fewest.
 
     Raises TypeError or ValueError that names the option.
     """

@@ -10,8 +10,9 @@ from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
 from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.keepalive import Keepalive
-from keepwarm.pool.limits import Limits
+from keepwarm.pool.limits import Limits, make_host_limits
 from keepwarm.pool.pool import Pool
+from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.stats import EndpointStats
 from tests.support.fakes import FakeClock, FakeTransport
 from tests.support.leaks import turns
@@ -119,6 +120,8 @@ class Rig:
         conn_timeout: float | None = None,
         at_once: bool = True,
         connect: Connect | None = None,
+        per_host: dict[str, int | None] | None = None,
+        shed: Shedding | None = None,
     ) -> None:
         self.loop = loop
         self.clock = FakeClock()
@@ -129,7 +132,7 @@ class Rig:
             self.clock,
             connect or self.dials,
             FakeChannel,
-            limits=Limits(limit, total, max_waiting, pool_timeout),
+            limits=Limits(limit, total, max_waiting, pool_timeout, make_host_limits(per_host), shed),
             keepalive=keepalive,
             conn_timeout=conn_timeout,
         )
@@ -157,10 +160,13 @@ class Rig:
         fresh: bool = False,
         pool_timeout: float | None = None,
         deadline: float = NEVER,
+        answer_by: float = NEVER,
     ) -> "asyncio.Task[Channel]":
         """A caller in a task of its own. It has not arrived before the loop turns."""
         task = self.loop.create_task(
-            self.pool.acquire(endpoint, fresh=fresh, pool_timeout=pool_timeout, deadline=deadline)
+            self.pool.acquire(
+                endpoint, fresh=fresh, pool_timeout=pool_timeout, deadline=deadline, answer_by=answer_by
+            )
         )
         self.asked.append(task)
         return task
