@@ -160,6 +160,18 @@ class Callers:
         if home.hunger and home.uncovered <= 0 and self._total is not None:
             self._total.leave(home)
 
+    def bound_by(self, total: TotalLimit | None) -> None:
+        """From now on this is the order over all endpoints."""
+        self._total = total
+
+    def judge_all(self, home: EndpointPool) -> None:
+        """Nobody is served for now: who waits for a dial has the time limits of the others."""
+        for line in (home.queue.ordinary, home.queue.fresh):
+            for waiter in line:
+                first = min(waiter.pool_deadline, waiter.call_deadline)
+                if first < NEVER and waiter.is_live:
+                    self._clock.watch(waiter, first)
+
     def fail_all(self, home: EndpointPool) -> None:
         """The pool is closed."""
         while (waiter := home.queue.take(for_used=False)) is not None:
@@ -208,6 +220,8 @@ class Callers:
     def _first_uncovered_place(self, home: EndpointPool, now: float) -> float:
         """Callers before this place have a dial under way. Looked for once in a sweep: those whose time is over
         together are judged together."""
+        if self._dials.is_paused:
+            return -NEVER
         found = self._covered
         if found is None or found[0] is not home or found[1] != now:
             first = home.first_uncovered() if home.uncovered > 0 else None

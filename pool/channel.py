@@ -58,6 +58,7 @@ class Channel(asyncio.Protocol):
         "deadline",
         "dial_times",
         "endpoint",
+        "expires",
         "has_unread",
         "home",
         "idle_hint",
@@ -90,6 +91,8 @@ class Channel(asyncio.Protocol):
         self.home: EndpointPool | None = None
         self.deadline = NEVER
         self.sweep_at = NEVER
+        # Until when it may be leased at all; `deadline` says until when for now.
+        self.expires = NEVER
         # Which connection of its pool this is, and how it was made; the pool says so when it adopts it.
         self.number = 0
         self.dial_times: DialTimes | None = None
@@ -115,7 +118,7 @@ class Channel(asyncio.Protocol):
         """Why this idle channel must not be leased, or None. Costs one poll(2): bytes or a FIN that the loop has not
         read yet lie in the kernel only."""
         if now >= self.deadline:
-            return "idle"
+            return "idle" if now < self.expires else "age"
         if self.retiring is not None:
             return self.retiring
         has_unread = self.has_unread
@@ -341,7 +344,7 @@ class Channel(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         if self.state == states.IDLE and self.owner is not None:
-            self.owner.retire(self, "idle")
+            self.owner.retire(self, "idle" if now < self.expires else "age")
         elif self.state == states.CLOSING:
             self.abort_transport()
         elif self.state == states.LEASED:

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import Clock
-from keepwarm.pool.closing import Closable, Closing
+from keepwarm.pool.closing import Closing
 from keepwarm.pool.connection import Connection
+from keepwarm.pool.controls import Controls
 from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.errors import PoolClosedError
@@ -18,11 +19,12 @@ from keepwarm.pool.events import Events, Listener
 from keepwarm.pool.fork import blind, never_collect, watch_for_fork
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.leak_finder import LeakFinder, OnLeak, check_on_leak
+from keepwarm.pool.lifetime import Lifetime
 from keepwarm.pool.limits import Limits, check_seconds, make_host_limits
 from keepwarm.pool.loop_thread import call_in_loop
+from keepwarm.pool.min_idle import MinIdle
 from keepwarm.pool.origin import constructor_level, creation_point, running_loop
 from keepwarm.pool.pool import ChannelFactory, Pool
-from keepwarm.pool.proxy import ForwardProxy
 from keepwarm.pool.shedding import Shedding, check_shed
 from keepwarm.pool.stats import PoolStats
 
@@ -34,7 +36,7 @@ class HasEndpoint(Protocol):
     def endpoint(self) -> Endpoint: ...
 
 
-class BaseConnector(Closable):
+class BaseConnector(Controls):
     """Base class for all connectors (reference: BaseConnector; rows F-01..F-19).
 
     All parameters are keyword-only. `conn_timeout`: seconds for one dial: lookup, TCP, proxy and TLS together; 0 or
@@ -58,6 +60,16 @@ class BaseConnector(Closable):
     `learn_idle` (True): where an endpoint has ended idle connections at much the same age three times, retire them a
     second before that age. It is forgotten ten minutes after the last such end, or later (see `idle_ages`).
 
+    - `max_age` (None): seconds after which a connection is not used again: closed while idle, or when its call ends
+      (reason ``age``). Each draws its own limit between (1 - `max_age_jitter`) and 1 times that, so that those which
+      were made together do not end together. `max_age_jitter` (0.1) is at least 0 and below 1. 0 or None: no bound.
+      Below some ten seconds the dials cost more than the connections bring. WebSockets are not touched.
+    - `max_uses` (None): calls after which a connection is not used again (``uses``). At least 1, which is
+      `force_close` without the header; sensible from some hundreds.
+    - `min_idle` (0): idle connections that are kept ready at each endpoint that calls have used in the last five
+      minutes: a number, or a mapping from host patterns to numbers. A refill looks once a second, dials at most four
+      at a time, replaces connections before they end, and waits for up to a minute while dials fail. At most `limit`.
+
     Constructing one needs no running loop. It may be used from one loop and thread only: anything else raises
     RuntimeError before any I/O. Raises TypeError or ValueError for an option of the wrong type or range.
     """
@@ -74,6 +86,10 @@ class BaseConnector(Closable):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        max_age: float | None = None,
+        max_age_jitter: float = 0.1,
+        max_uses: int | None = None,
+        min_idle: int | Mapping[str, int] = 0,
         limit_per_host: Mapping[str, int | None] | None = None,
         shed: bool | Shedding = False,
         leak_after: float | None = None,
@@ -84,6 +100,8 @@ class BaseConnector(Closable):
         per_host = make_host_limits(limit_per_host)
         self._limits = Limits(limit, limit_total, max_waiting, pool_timeout, per_host, check_shed(shed))
         self._keepalive = Keepalive(keepalive_timeout, bool(force_close), bool(learn_idle))
+        self._lifetime = Lifetime(max_age, max_uses, max_age_jitter)
+        self._min_idle = MinIdle(min_idle, None if per_host is not None else limit)
         self._conn_timeout = check_seconds("conn_timeout", conn_timeout)
         self._leak_after = check_seconds("leak_after", leak_after)
         self._on_leak = check_on_leak(on_leak, self._leak_after)
@@ -144,11 +162,6 @@ class BaseConnector(Closable):
         """Whether sessions put the cookies of their responses into `cookies`; deprecated (F-06)."""
         return self._share_cookies
 
-    @property
-    def forward_proxy(self) -> ForwardProxy | None:
-        """What requests to plain HTTP targets need because a proxy passes them on; None without a proxy (H-13)."""
-        return None
-
     def update_cookies(self, cookies: Any) -> None:
         """Merge cookies, a mapping or pairs from name to text or Morsel, into `cookies` (F-06)."""
         for name, value in cookies.items() if isinstance(cookies, Mapping) else cookies:
@@ -189,8 +202,12 @@ class BaseConnector(Closable):
             self._channel_factory or Channel,
             limits=self._limits,
             keepalive=self._keepalive,
+            lifetime=self._lifetime,
+            min_idle=self._min_idle,
             conn_timeout=self._conn_timeout,
         )
+        if self._suspended:
+            self._pool.suspend()
         self._events.attach(self._pool.hear)
         if self._leak_after is not None:
             self._pool.find_leaks(LeakFinder(clock, self._leak_after, self._on_leak))
@@ -238,15 +255,25 @@ class BaseConnector(Closable):
 
     # The end
 
-    def close(self) -> Closing:
+    def close(self, *, drain: float | None = None) -> Closing:
         """Close all connections, idle and leased, and fail those who wait (F-12). Idempotent.
 
-        The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
-        with nothing closed, from another loop or thread than the connector's (FAULTS L04), unless its loop is closed.
+        With `drain` (seconds; 0 and None, the default: not at all) calls that have a connection get so long to end,
+        WebSockets too; their connections close when they come back, and what is left is cut. New calls, and what a
+        call in flight would need another connection for, a redirect say, get PoolClosedError. Closing again makes an
+        end at once, or with an earlier `drain` then.
+
+        The work is done at call time; awaiting what it returns waits until every socket is gone, and cancelling that
+        changes nothing. Raises RuntimeError, with nothing closed, from another loop or thread than the connector's
+        (FAULTS L04), unless its loop is closed.
         """
+        seconds = check_seconds("drain", drain)
         if not self._closed:
             self._check_place()
-            self._close_now()
+            self._close_now(drain=seconds)
+        elif self._pool is not None and self._pool.is_draining:
+            self._check_place()
+            self._pool.close(drain=seconds)
         return Closing(None if self._pool is None else self._pool.wait_closed)
 
     def wind_down(self) -> None:
@@ -263,11 +290,11 @@ class BaseConnector(Closable):
         else:
             call_in_loop(self._loop, self._close_now)
 
-    def _close_now(self, *, spare_leased: bool = False) -> None:
+    def _close_now(self, *, spare_leased: bool = False, drain: float | None = None) -> None:
         if not self._closed:
             self._closed = True
             if self._pool is not None:
-                self._pool.close(spare_leased=spare_leased)
+                self._pool.close(spare_leased=spare_leased, drain=drain)
             self._release_resources()
 
     def _check_place(self) -> None:

@@ -69,7 +69,18 @@ class Dial:
     """A dial under way holds a slot from its first moment until it `is_over`. `cut_off` is why it was cancelled.
     `number` tells it from the other dials of its pool, and its connection from the other connections."""
 
-    __slots__ = ("cut_off", "deadline", "home", "is_over", "number", "request", "started", "sweep_at", "task")
+    __slots__ = (
+        "cut_off",
+        "deadline",
+        "home",
+        "is_over",
+        "number",
+        "request",
+        "retiring",
+        "started",
+        "sweep_at",
+        "task",
+    )
 
     def __init__(self, home: EndpointPool, request: DialRequest, started: float, number: int = 0) -> None:
         self.home = home
@@ -78,6 +89,8 @@ class Dial:
         self.started = started
         self.task: asyncio.Task[None] | None = None
         self.cut_off: str | None = None
+        # Why what it brings is not to serve anybody.
+        self.retiring: str | None = None
         self.is_over = False
         self.deadline = NEVER
         self.sweep_at = NEVER

@@ -5,6 +5,7 @@ It takes its slot when it starts and keeps it until its task has ended, however 
 """
 
 import asyncio
+from collections.abc import Iterable
 from itertools import count
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import ABANDONED, CLOSED, TIMEOUT, Connect, Dial, DialRequest
 from keepwarm.pool.endpoint import Endpoint
-from keepwarm.pool.endpoint_pool import EndpointPool
+from keepwarm.pool.endpoint_pool import EndpointPool, Spare
 from keepwarm.pool.errors import ClientConnectionError
 from keepwarm.pool.observer import Observer
 from keepwarm.pool.total_limit import TotalLimit
@@ -37,7 +38,7 @@ class DialOwner(Protocol):
 class Dials:
     """Starts dials for those who wait, as far as the limits go, and gives up those that nobody needs."""
 
-    __slots__ = ("_clock", "_conn_timeout", "_connect", "_loop", "_numbers", "_owner", "_total")
+    __slots__ = ("_clock", "_conn_timeout", "_connect", "_loop", "_numbers", "_owner", "_total", "is_paused")
 
     def __init__(
         self,
@@ -56,10 +57,14 @@ class Dials:
         self._total = total
         self._conn_timeout = conn_timeout
         self._numbers = count(1)
+        # While it is, no dial begins and nobody is served.
+        self.is_paused = False
 
     def start_for(self, home: EndpointPool) -> None:
         """Dial for those who wait at `home` without a dial; with a total limit also for those elsewhere."""
         total = self._total
+        if self.is_paused:
+            return
         if total is not None:
             self._join(total, home)
             self.serve_hungry(total)
@@ -71,8 +76,50 @@ class Dials:
             for channel in home.oldest_idle(home.uncovered - home.closing):
                 self._owner.close_channel(channel, "room", politely=False)
 
+    def start_all(self, homes: Iterable[EndpointPool]) -> None:
+        """Dial for everybody who waits, in their order: there is more room than before."""
+        total = self._total
+        for home in homes:
+            if total is None:
+                self.start_for(home)
+            else:
+                self._join(total, home)
+        if total is not None:
+            self.serve_hungry(total)
+
+    def start_spare(self, home: EndpointPool, tell: Spare) -> bool:
+        """Dial for nobody yet, and tell how it ended; False, with nothing done, where that would take room from those
+        who wait or pass a limit."""
+        total = self._total
+        if self.is_paused or home.uncovered > 0 or not home.has_room:
+            return False
+        if total is not None and (total.hungry or not total.has_room):
+            return False
+        home.spares.append(tell)
+        self._start(home)
+        return True
+
+    def drop_spare(self, home: EndpointPool, tell: Spare) -> None:
+        """Whoever wanted this does not any more."""
+        if tell in home.spares:
+            home.spares.remove(tell)
+            self.drop_surplus(home)
+
+    def settle_spares(self, home: EndpointPool) -> None:
+        """A dial has ended: those left without one, because a caller was faster, get another if there is room."""
+        while home.spares and len(home.dials) - len(home.queue) < len(home.spares):
+            tell = home.spares.pop()
+            if not self.start_spare(home, tell):
+                tell(False, None)
+
+    def bound_by(self, total: TotalLimit | None) -> None:
+        """From now on this is the order over all endpoints."""
+        self._total = total
+
     def serve_hungry(self, total: TotalLimit) -> None:
         """Slots of the total go to the longest waiting endpoint that may dial; idle channels make room for it."""
+        if self.is_paused:
+            return
         while total.has_room and (home := total.next_hungry()) is not None:
             self._start(home)
             self._join(total, home)
@@ -81,7 +128,7 @@ class Dials:
 
     def drop_surplus(self, home: EndpointPool) -> None:
         """A caller has left: the dial that nobody waits for any more, if there is one, is given up."""
-        if home.uncovered < 0:
+        if home.is_overdialled:
             # The youngest is the one least far along.
             for dial in reversed(home.dials):
                 if dial.cut_off is None:
@@ -90,6 +137,9 @@ class Dials:
 
     def stop(self, home: EndpointPool) -> None:
         """Give up all dials of an endpoint."""
+        spares, home.spares = home.spares, []
+        for tell in spares:
+            tell(False, None)
         for dial in list(home.dials):
             self._give_up(dial, CLOSED)
 
@@ -116,7 +166,7 @@ class Dials:
 
     async def _run(self, dial: Dial) -> None:
         home = dial.home
-        if home.uncovered < 0:
+        if home.is_overdialled or self.is_paused:
             # Decided again just before dialling (law 3): whoever wanted this has been served meanwhile.
             self._over(dial)
             return
@@ -133,6 +183,7 @@ class Dials:
             protocol.number = dial.number
             protocol.dial_times = times = dial.times(self._clock.now())
             home.history.dialled(times)
+            protocol.retiring = protocol.retiring or dial.retiring
             self._end(dial, channel=protocol)
             self._owner.adopt(home, protocol)
 
@@ -169,6 +220,8 @@ class Dials:
             if waiter is not None:
                 self._clock.forget(waiter)
                 waiter.fail(error)
+            elif home.spares:
+                home.spares.pop(0)(False, error)
         self._over(dial, error if is_wanted else None)
 
     def _over(self, dial: Dial, error: BaseException | None = None) -> None:

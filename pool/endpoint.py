@@ -2,11 +2,19 @@
 
 import ipaddress
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import yarl
 
 from keepwarm.pool.errors import InvalidURL, printable
 
 DEFAULT_PORTS = {False: 80, True: 443}
+_SECURE: Final = {"http": False, "https": True}
+# Scheme, what may stand before the host, host and port; what follows does not matter here.
+_URL: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?:[^@/?#\\\s]*@)?"
+    r"(?P<host>\[[^\[\]@/?#\\\s]*\]|[^\[\]:@/?#\\\s]+)(?::(?P<port>[0-9]{1,5}))?(?:[/?#].*)?"
+)
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
 _LONGEST = 253
@@ -59,6 +67,23 @@ def make_endpoint(host: str, port: int | None = None, is_ssl: bool = False) -> E
     elif isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
         raise InvalidURL(f"port must be a whole number from 1 to 65535, got {port!r}")
     return Endpoint(normalise_host(host), port, bool(is_ssl))
+
+
+def parse_endpoint(url: object) -> Endpoint:
+    """Where an ``http://`` or ``https://`` URL leads. Raises TypeError, or InvalidURL, which does not repeat the URL,
+    for it may hold a password."""
+    if not isinstance(url, (str, yarl.URL)):
+        raise TypeError(f"url must be a URL or an Endpoint, got {type(url).__name__}")
+    parts = _URL.fullmatch(str(url))
+    if parts is None:
+        raise InvalidURL("url must be a URL like 'https://api.example.com': it cannot be read as one")
+    is_ssl = _SECURE.get(parts["scheme"].lower())
+    if is_ssl is None:
+        raise InvalidURL(f"url must begin with http:// or https://, not with '{printable(parts['scheme'])}://'")
+    host, port = parts["host"], parts["port"]
+    if not host.isascii():
+        host = yarl.URL.build(scheme="http", host=host).raw_host or host
+    return make_endpoint(host, None if port is None else int(port), is_ssl)
 
 
 def normalise_host(host: str) -> str:

@@ -1,5 +1,6 @@
 """EndpointPool: the books of one endpoint. Pure and synchronous; it knows no event loop."""
 
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ from keepwarm.pool.history import History
 from keepwarm.pool.holders import Holders
 from keepwarm.pool.pace import Pace
 from keepwarm.pool.waiters import WaitQueue
+
+# Told how a dial that was begun for no caller ended: whether its connection is idle now, and what the dial raised.
+Spare = Callable[[bool, BaseException | None], None]
 
 if TYPE_CHECKING:
     from keepwarm.pool.channel import Channel
@@ -45,6 +49,7 @@ class EndpointPool:
         "limit",
         "pace",
         "queue",
+        "spares",
         "waits",
     )
 
@@ -58,6 +63,8 @@ class EndpointPool:
         self.idle_window = NEVER
         self.queue = WaitQueue()
         self.dials: dict[Dial, None] = {}
+        # Those who want a connection to be idle: for each a dial is under way. Callers may be faster and take it.
+        self.spares: list[Spare] = []
         self.leased = 0
         self.detached = 0
         self.closing = 0
@@ -82,12 +89,17 @@ class EndpointPool:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.open or self.queue)
+        return not (self.open or self.queue or self.spares)
 
     @property
     def uncovered(self) -> int:
         """How many callers wait without a dial under way for them; below zero there are more dials than callers."""
         return len(self.queue) - len(self.dials)
+
+    @property
+    def is_overdialled(self) -> bool:
+        """Whether a dial is under way that nobody wants any more."""
+        return len(self.dials) > len(self.queue) + len(self.spares)
 
     def first_uncovered(self) -> "Waiter | None":
         """The oldest caller for whom no dial is under way. Linear in the dials."""

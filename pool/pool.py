@@ -13,14 +13,17 @@ from keepwarm.pool import states, wait_errors
 from keepwarm.pool.callers import Callers
 from keepwarm.pool.channel import UNREAD, Channel
 from keepwarm.pool.clock import NEVER, Clock
+from keepwarm.pool.control import EXPIRED, SHRUNK, Control
 from keepwarm.pool.dial import Connect
 from keepwarm.pool.dials import Dials
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.endpoint_pool import EndpointPool
-from keepwarm.pool.holdings import Holdings
 from keepwarm.pool.idle_ages import IdleAges
 from keepwarm.pool.keepalive import Keepalive
+from keepwarm.pool.lifetime import Lifetime
 from keepwarm.pool.limits import Limits
+from keepwarm.pool.min_idle import MinIdle
+from keepwarm.pool.refill import Refill
 from keepwarm.pool.waiters import Waiter
 
 # What a peer can do to a new connection before it was asked anything. Dialling again would end the same way.
@@ -29,7 +32,7 @@ PEER_FAULTS = ("peer_fin", "stray_bytes", "error")
 ChannelFactory = Callable[[Endpoint, asyncio.AbstractEventLoop], Channel]
 
 
-class Pool(Holdings):
+class Pool(Control):
     """Connections to any number of endpoints, bound to one event loop.
 
     `connect` makes one connection (a connector's ``_create_connection``); `channel_factory` makes the protocol object
@@ -45,15 +48,20 @@ class Pool(Holdings):
         *,
         limits: Limits | None = None,
         keepalive: Keepalive | None = None,
+        lifetime: Lifetime | None = None,
+        min_idle: MinIdle | None = None,
         conn_timeout: float | None = None,
     ) -> None:
         super().__init__(loop, clock, limits or Limits())
         self.channel_factory = channel_factory
         self._keepalive = keepalive or Keepalive()
         self._ages = IdleAges(self._keepalive)
-        self._find = self._endpoints.in_use.get
+        self._lifetime = lifetime or Lifetime()
+        # Whether there may be a reason not to keep a channel that is fit to be kept.
+        self._is_choosy = self._is_choosy_by_nature = self._keepalive.force_close or self._lifetime.is_bounded
         self._dials = Dials(self, loop, clock, connect, total=self._total, conn_timeout=conn_timeout)
         self._callers = Callers(self, loop, clock, self._dials, total=self._total, keeps_dials=conn_timeout is not None)
+        self._refill = Refill(clock, self._dials, self._endpoints, min_idle) if min_idle else None
 
     # Leasing
 
@@ -156,15 +164,38 @@ class Pool(Holdings):
     ) -> Waiter:
         """A caller who could not be served at once: queued, or settled with a channel that is to be read first."""
         home = self._endpoints.books_of(endpoint)
+        if self._refill is not None:
+            self._refill.notice(endpoint)
         waiter = self._callers.arrive(home, pool_timeout, deadline, fresh)
-        if home.idle and not fresh and not home.queue.ordinary:
+        if home.idle and not fresh and not home.queue.ordinary and not self._dials.is_paused:
             # What try_lease left is unread. It is this caller's to find out about: whoever comes next stays behind.
-            channel = home.idle.popitem()[0]
-            self._lease(home, channel, self._now())
-            waiter.settle(channel)
+            waiter.settle(self._lease_unread(home, self._now()))
         else:
             self._callers.enqueue(waiter, answer_by)
         return waiter
+
+    def _lease_unread(self, home: EndpointPool, now: float) -> Channel:
+        channel = home.idle.popitem()[0]
+        self._lease(home, channel, now)
+        return channel
+
+    def _serve_idle(self, home: EndpointPool) -> None:
+        queue = home.queue
+        while home.idle and queue.oldest(for_used=True) is not None:
+            if self._callers.wants_room(home):
+                self.close_channel(home.oldest_idle(1)[0], "room", politely=False)
+                continue
+            now = self._now()
+            channel = self._lease_alive(home, now)
+            if channel is None:
+                if not home.idle:
+                    return
+                channel = self._lease_unread(home, now)
+            waiter = queue.take(for_used=True)
+            if waiter is not None:
+                home.history.wait.record(now - waiter.since)
+                self._callers.was_taken(waiter)
+                waiter.settle(channel)
 
     def _wait_again(self, waiter: Waiter, channel: Channel, reason: str) -> Waiter:
         """The channel died on its way to this waiter: drop it, and wait again at the same place of the queue."""
@@ -198,16 +229,33 @@ class Pool(Holdings):
         channel.home = home
         self.channels.add(channel)
         home.idle_window = self._ages.window(home.endpoint, self._now())
-        waiter = None if self.closed else home.queue.take(for_used=False)
+        if self._lifetime.max_age is not None:
+            channel.expires = self._lifetime.expiry(self._now())
+            channel.idle_hint = NEVER  # no window, but not None either: see _shelve
+        if self._refill is not None:
+            self._refill.succeeded(home.endpoint)
+        is_wanted = not (self.closed or self._dials.is_paused or channel.retiring == EXPIRED)
+        waiter = home.queue.take(for_used=False) if is_wanted else None
         if waiter is not None:
             channel.state = states.step(channel.state, states.CONNECTED)
             home.leased += 1
             self._give(home, channel, waiter)
+        else:
+            channel.state = states.step(channel.state, states.CONNECTED_IDLE)
+            self._shelve(home, channel)
+            self._keep_or_close(home, channel)
+        self._dials.settle_spares(home)
+
+    def _keep_or_close(self, home: EndpointPool, channel: Channel) -> None:
+        """A new channel that nobody waits for is idle: may it stay?"""
+        reason = "drain" if self.closed else SHRUNK if self._is_too_large(home) else channel.retiring
+        if reason is None:
+            if home.spares:
+                home.spares.pop(0)(True, None)
             return
-        channel.state = states.step(channel.state, states.CONNECTED_IDLE)
-        self._shelve(home, channel)
-        if self.closed or channel.retiring is not None:
-            self.close_channel(channel, channel.retiring or "drain")
+        self.close_channel(channel, reason)
+        if home.queue:
+            self._dials.start_for(home)
 
     def _left_shelf(self, home: EndpointPool, channel: Channel, reason: str) -> str:
         return self._ages.left_shelf(home, channel, reason, self._now())
@@ -216,8 +264,14 @@ class Pool(Holdings):
         self._ages.found_dead(home, channel, self._now())
 
     def _use_room(self, home: EndpointPool) -> None:
-        if not self.closed and (self._total is not None or home.queue):
+        if self.closed:
+            return
+        if self._is_shrinking and not self._is_anything_too_large():
+            self._is_shrinking, self._is_choosy = False, self._is_choosy_by_nature
+        if self._total is not None or home.queue:
             self._dials.start_for(home)
+        if home.spares:
+            self._dials.settle_spares(home)
 
     # Giving back
 
@@ -226,9 +280,11 @@ class Pool(Holdings):
         home = channel.home
         if home is None or channel.state != states.LEASED:
             raise states.IllegalTransition(f"{channel!r} is not leased")
-        if self._keepalive.force_close or not channel.is_reusable():
-            self.close_channel(channel, channel.retiring or ("force_close" if channel.is_reusable() else "uses"))
-            return
+        if self._is_choosy or not channel.is_reusable():
+            reason = self._why_to_close(home, channel)
+            if reason is not None:
+                self.close_channel(channel, reason)
+                return
         if self.observer is not None:
             self.observer.released(channel, self._now())
         if home.queue.ordinary and self._hand_over(home, channel):
@@ -239,12 +295,26 @@ class Pool(Holdings):
         if home.queue.fresh:
             self._dials.start_for(home)
 
+    def _why_to_close(self, home: EndpointPool, channel: Channel) -> str | None:
+        """Why a channel whose lease ends is not kept; None if it is."""
+        if channel.retiring is not None:
+            return channel.retiring
+        if not channel.is_reusable() or self._lifetime.is_used_up(channel.uses):
+            return "uses"
+        if self._keepalive.force_close:
+            return "force_close"
+        if channel.expires <= self._now():
+            return "age"
+        return SHRUNK if self._is_too_large(home) else None
+
     def _shelve(self, home: EndpointPool, channel: Channel) -> None:
         home.idle[channel] = None
         now = self._now()
         channel.idle_since = now
         hint, window = channel.idle_hint, home.idle_window
-        channel.deadline = deadline = now + (window if hint is None else min(window, self._keepalive.window(hint)))
+        channel.deadline = deadline = (
+            now + window if hint is None else min(now + window, now + self._keepalive.window(hint), channel.expires)
+        )
         if deadline < channel.sweep_at:
             self.clock.enter(channel, deadline)
         total = self._total
@@ -255,6 +325,8 @@ class Pool(Holdings):
 
     def _hand_over(self, home: EndpointPool, channel: Channel) -> bool:
         """Give the channel to the oldest waiter (law 1, 2). False if nobody can take it."""
+        if self._dials.is_paused:
+            return False
         if self._callers.wants_room(home):
             self.close_channel(channel, "room", politely=False)
             return True
@@ -277,27 +349,3 @@ class Pool(Holdings):
             self.observer.leased(channel, now)
         self._callers.was_taken(waiter)
         waiter.settle(channel)
-
-    # The end
-
-    def close(self, *, spare_leased: bool = False) -> None:
-        """Close everything now: idle channels politely, leased ones at once or, if they are to be spared, when they
-        come back; callers who wait get PoolClosedError."""
-        if self.closed:
-            return
-        self.closed = True
-        if self.loop.is_closed():
-            self.abandon()
-            return
-        for home in list(self._endpoints.in_use.values()):
-            self._callers.fail_all(home)
-            self._dials.stop(home)
-        for channel in list(self.channels):
-            if spare_leased or channel.state == states.IDLE:
-                self.retire(channel, "drain")
-            elif channel.state < states.CLOSING:
-                channel.pool_closed()
-                self.close_channel(channel, "drain", politely=False)
-        for home in list(self._endpoints.in_use.values()):
-            self.drop_if_empty(home)
-        self._end_if_empty()

@@ -38,8 +38,8 @@ class TCPConnector(BaseConnector):
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
     `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
-    `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`, `learn_idle`) mean what they mean
-    there (G-10..G-15). Besides:
+    `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`, `learn_idle`, `max_age`,
+    `max_age_jitter`, `max_uses`, `min_idle`) mean what they mean there (G-10..G-15). Besides:
 
     - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
       combined with `ssl_context` (G-02, A-21).
@@ -101,6 +101,10 @@ class TCPConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        max_age: float | None = None,
+        max_age_jitter: float = 0.1,
+        max_uses: int | None = None,
+        min_idle: int | Mapping[str, int] = 0,
         limit_per_host: Mapping[str, int | None] | None = None,
         shed: bool | Shedding = False,
         pins: Iterable[Pin | bytes] | Mapping[str, Iterable[Pin | bytes]] | PinSet | None = None,
@@ -158,6 +162,10 @@ class TCPConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            max_age=max_age,
+            max_age_jitter=max_age_jitter,
+            max_uses=max_uses,
+            min_idle=min_idle,
             limit_per_host=limit_per_host,
             shed=shed,
             leak_after=leak_after,

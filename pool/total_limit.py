@@ -58,6 +58,10 @@ class TotalLimit:
     def unshelved(self, channel: "Channel") -> None:
         del self._idle[channel]
 
+    def oldest_idle(self, most: int) -> "list[Channel]":
+        """The idle channels that were used least recently, at most `most` of them."""
+        return list(islice(self._idle, max(0, most)))
+
     def join(self, home: EndpointPool) -> None:
         """The endpoint has callers without a dial and would be allowed to dial."""
         waiter = None if home.hunger else home.first_uncovered()
@@ -102,7 +106,7 @@ class TotalLimit:
         """The idle channels, least recently used first, that have to go so that the hungry ones can dial."""
         if not self._idle or self._first() is None:
             return []
-        return list(islice(self._idle, max(0, self.hungry - self.closing)))
+        return self.oldest_idle(self.hungry - self.closing)
 
     def _first(self) -> EndpointPool | None:
         heap = self._heap

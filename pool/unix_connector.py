@@ -21,7 +21,8 @@ class UnixConnector(BaseConnector):
     the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
     file. The keyword parameters of BaseConnector (`conn_timeout`, `keepalive_timeout`, `limit`, `share_cookies`,
     `force_close`, `loop`, and the extensions `limit_total`, `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`,
-    `leak_after`, `on_leak`, `learn_idle`) mean what they mean there.
+    `leak_after`, `on_leak`, `learn_idle`, `max_age`, `max_age_jitter`, `max_uses`, `min_idle`) mean what they mean
+    there.
 
     The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
     ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
@@ -52,6 +53,10 @@ class UnixConnector(BaseConnector):
         limit_total: int | None = None,
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
+        max_age: float | None = None,
+        max_age_jitter: float = 0.1,
+        max_uses: int | None = None,
+        min_idle: int | Mapping[str, int] = 0,
         limit_per_host: Mapping[str, int | None] | None = None,
         shed: bool | Shedding = False,
         verify_ssl: bool = True,
@@ -80,6 +85,10 @@ class UnixConnector(BaseConnector):
             limit_total=limit_total,
             max_waiting=max_waiting,
             pool_timeout=pool_timeout,
+            max_age=max_age,
+            max_age_jitter=max_age_jitter,
+            max_uses=max_uses,
+            min_idle=min_idle,
             limit_per_host=limit_per_host,
             shed=shed,
             leak_after=leak_after,
