@@ -235,17 +235,29 @@ class ResponseDisconnected(ClientResponseError, ServerDisconnectedError):
     """The peer went away before it answered.
 
     `request_sent` is False when no byte of the request can have left the process, True when some may have, None when
-    that is not known. `response_begun` is True when part of a response had arrived.
+    that is not known; `written` says "none", "part" or "all". `response_begun` is True when part of a response had
+    arrived. `connection` is the number of the connection, `address` the peer's.
     """
 
     phase = "head"
     request_sent: bool | None = None
     response_begun: bool = False
+    written: str | None = None
+    connection: int | None = None
+    address: str | None = None
 
     def __init__(
-        self, message: str, *, request_sent: bool | None = None, response_begun: bool = False, **context: Any
+        self,
+        message: str,
+        *,
+        request_sent: bool | None = None,
+        response_begun: bool = False,
+        written: str | None = None,
+        **context: Any,
     ) -> None:
         super().__init__(message, **context)
+        if written is not None:
+            self.written = written
         if response_begun:
             self.response_begun = True
         if request_sent is not None:

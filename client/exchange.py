@@ -13,6 +13,7 @@ from keepwarm.pool.clock import Clock
 from keepwarm.pool.upgraded import Upgraded
 
 if TYPE_CHECKING:
+    from keepwarm.client.attempts import Trail
     from keepwarm.client.call_record import CallRecord
     from keepwarm.client.h1_channel import H1Channel
 
@@ -26,9 +27,10 @@ class Exchange:
 
     `head_waiter` is done when the head is there, or with the error that ended the exchange. A small body that came
     with its head is in `body`; any other goes through `stream`; `codings` is what is to be undone. After an upgrade
-    the connection is `upgraded`, for whoever takes it over. `channel` is None
-    from the moment the exchange is over, one way or the other: whoever holds an exchange cannot touch the connection's
-    next one. `doubtful` is the channel that a coded body came over, kept to say so if the body proves bad.
+    the connection is `upgraded`, for whoever takes it over. `channel` is None from the moment the exchange is over,
+    one way or the other: whoever holds an exchange cannot touch the connection's next one. `doubtful` is the channel
+    that a coded body came over, kept to say so if the body proves bad. `trail`, what was tried before, is set only
+    where something was.
     """
 
     __slots__ = (
@@ -48,10 +50,13 @@ class Exchange:
         "request",
         "reused",
         "stream",
+        "trail",
         "trailers",
         "upgraded",
         "upload",
     )
+
+    trail: "Trail"
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """What a caller is told when an exchange fails: what was asked, what happened, what to change."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from keepwarm.client.attempts import ALL, NONE, PART, peer_of
 from keepwarm.client.errors import (
     BodyTooLarge,
     ClientPayloadError,
@@ -11,6 +12,8 @@ from keepwarm.client.errors import (
     TotalTimeoutError,
 )
 from keepwarm.pool.errors import ClientError
+
+_SENT: Final = {NONE: "not sent", PART: "sent in part", ALL: "sent"}
 
 if TYPE_CHECKING:
     from keepwarm.client.exchange import Exchange
@@ -42,16 +45,21 @@ def disconnected(exchange: "Exchange", cause: BaseException | None, *, sent: boo
             "server's own, or give an Idempotency-Key"
         )
     how = f": {cause}" if cause is not None else ""
+    upload, channel = exchange.upload, exchange.channel
+    written = NONE if not sent else ALL if upload is None or upload.is_sent else PART
     error = ResponseDisconnected(
         f"{request.endpoint} {what} {request.method} {request.target.url}{how} "
-        f"(connection {'reused' if exchange.reused else 'new'}, request {'sent' if sent else 'not sent'}){advice}",
+        f"(connection {'reused' if exchange.reused else 'new'}, request {_SENT[written]}){advice}",
         request_sent=sent,
         response_begun=begun,
+        written=written,
         endpoint=request.endpoint,
         phase="head",
         reused=exchange.reused,
     )
     error.__cause__ = cause
+    if channel is not None:
+        error.connection, error.address = channel.number, peer_of(channel)
     return error
 
 

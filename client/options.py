@@ -1,30 +1,37 @@
 """RequestOptions: what all requests of one session have in common."""
 
 from collections.abc import Callable
+from copy import copy
 from json import dumps
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import NO_NAMES, DefaultHeaders
 from keepwarm.client.redirects import CREDENTIAL_FIELDS
+from keepwarm.client.retry_budget import RetryBudgets
 from keepwarm.client.url import parse_target
 from keepwarm.client.version import HttpVersion, HttpVersion11
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.proxy import ForwardProxy
+
+if TYPE_CHECKING:
+    from keepwarm.client.retry import RetryPolicy
 
 
 class RequestOptions:
     """Read-only by convention; shared by the requests of a session.
 
     `resolve(url, params)` makes the target of a URL. `forward_proxy` is what requests to plain HTTP targets need where
-    a proxy passes them on. `timings`: time them. `foreign` is the same without credentials, for requests that a
-    redirect has led to another origin: once there, a chain never gets them back (A-17).
+    a proxy passes them on. `timings`: time them. `retry`: when to try them again; None never. `budgets` bound how
+    often that may be; one for the session, whatever else differs. `foreign` is the same without credentials, for
+    requests that a redirect has led to another origin: once there, a chain never gets them back (A-17).
     """
 
     __slots__ = (
         "_foreign",
         "auth",
         "auto_decompress",
+        "budgets",
         "defaults",
         "force_close",
         "forward_proxy",
@@ -32,6 +39,7 @@ class RequestOptions:
         "limits",
         "max_body_size",
         "resolve",
+        "retry",
         "skip",
         "timings",
         "version",
@@ -52,6 +60,8 @@ class RequestOptions:
         max_body_size: int | None = None,
         forward_proxy: ForwardProxy | None = None,
         timings: bool = False,
+        retry: "RetryPolicy | None" = None,
+        budgets: RetryBudgets | None = None,
     ) -> None:
         self.defaults = defaults or DefaultHeaders(skip=skip)
         self.skip = skip
@@ -65,6 +75,8 @@ class RequestOptions:
         self.max_body_size = max_body_size
         self.forward_proxy = forward_proxy
         self.timings = timings
+        self.retry = retry
+        self.budgets = RetryBudgets() if budgets is None else budgets
         self._foreign: RequestOptions | None = None
 
     @property
@@ -82,9 +94,20 @@ class RequestOptions:
                 max_body_size=self.max_body_size,
                 forward_proxy=self.forward_proxy,  # the proxy's credentials are for the proxy, wherever a chain leads
                 timings=self.timings,
+                retry=self.retry,
+                budgets=self.budgets,
             )
             self._foreign._foreign = self._foreign
         return self._foreign
+
+    def retrying(self, retry: "RetryPolicy | None") -> "RequestOptions":
+        """The same with another policy."""
+        if retry is self.retry:
+            return self
+        other = copy(self)
+        other.retry = retry
+        other._foreign = None
+        return other
 
 
 DEFAULT_OPTIONS: Final = RequestOptions()

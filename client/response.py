@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from multidict import CIMultiDictProxy
 
+from keepwarm.client.attempts import Attempt, attempts_of
 from keepwarm.client.body import StreamReader, busy_error
 from keepwarm.client.charset import charset_of, codec_of, decode_text, guess_encoding
 from keepwarm.client.cookie_response import response_cookies
@@ -220,6 +221,12 @@ class ClientResponse:
         listens to its connector. After redirects: of the last request."""
         record = self._exchange.record
         return None if record is None else record.timings
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Each time that the request was sent: mostly once, more often after a replay (K7) or with a RetryPolicy. The
+        last one has this answer. After redirects: those of the last request; the others are in `history`."""
+        return attempts_of(self._exchange)
 
     def hurry(self, seconds: float) -> None:
         """Give the rest of the body so many seconds at most; then reading it raises TotalTimeoutError."""

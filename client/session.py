@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from json import dumps
-from typing import Any, Final, Never, TypeVar
+from typing import Any, Final, Never
 
 from multidict import CIMultiDictProxy
 
@@ -25,7 +25,10 @@ from keepwarm.client.redirects import REDIRECTS, check_redirects, follow
 from keepwarm.client.request import ClientRequest, check_auth
 from keepwarm.client.request_info import describe
 from keepwarm.client.response import ClientResponse
+from keepwarm.client.retry import RetryPolicy, check_retry
+from keepwarm.client.retrying import send_retrying
 from keepwarm.client.sending import send
+from keepwarm.client.session_parts import check_class, check_jar
 from keepwarm.client.strictness import Strictness, check_strictness, judge
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import CACHED_URL_LIMIT, BaseUrl, TargetCache
@@ -39,7 +42,6 @@ from keepwarm.pool.limits import check_count
 from keepwarm.pool.origin import creation_point
 from keepwarm.ws.websocket import ClientWebSocketResponse
 
-_T = TypeVar("_T")
 _UNSET: Any = object()
 MOST_REDIRECTS: Final = 10
 
@@ -63,6 +65,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
       bytes that a decoded body may have; None, the default, is no limit.
     - `retry_stale` (True): send a request once more when a reused connection turns out dead and it can do no harm (K7).
     - `limits`: a HeadLimits, how large the head of an answer may be (K6).
+    - `retry`: a RetryPolicy; None, the default, tries once. Each hop of a chain of redirects is tried by it anew.
     - `timings`: time each phase of a request, for `resp.timings`; off by default, as it costs some microseconds.
 
     Constructing one needs no running loop. Raises ValueError or TypeError for an option that cannot be used.
@@ -91,6 +94,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         retry_stale: bool = True,
         limits: HeadLimits = DEFAULT_LIMITS,
         timings: bool = False,
+        retry: RetryPolicy | None = None,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -105,10 +109,10 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self._retry_stale = bool(retry_stale)
         self._raise_for_status = check_strictness(raise_for_status)
         self._base_url = None if base_url is None else BaseUrl(base_url)
-        self._request_class = _check_class("request_class", request_class, ClientRequest)
-        self._response_class = _check_class("response_class", response_class, ClientResponse)
-        self._ws_response_class = _check_class("ws_response_class", ws_response_class, ClientWebSocketResponse)
-        self._jar = _check_jar(cookie_jar, cookies)
+        self._request_class = check_class("request_class", request_class, ClientRequest)
+        self._response_class = check_class("response_class", response_class, ClientResponse)
+        self._ws_response_class = check_class("ws_response_class", ws_response_class, ClientWebSocketResponse)
+        self._jar = check_jar(cookie_jar, cookies)
         self._cookies = CookieView(self._jar)
         connector = check_connector(connector, loop)
         connector.speak(H1Channel)
@@ -125,6 +129,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
             max_body_size=check_count("max_body_size", max_body_size),
             forward_proxy=connector.forward_proxy,
             timings=bool(timings),
+            retry=check_retry(retry),
         )
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.
         self._plain_gets: Memo[str, ClientRequest] = Memo()
@@ -185,7 +190,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         - `read_until_eof`: whether an answer with neither length nor chunks has a body, which the end of the
           connection ends; False takes it to have none (C-23).
         - `raise_for_status`: raise for a status of 400 and above, or a coroutine function, as for the session; the
-          session's setting by default.
+          session's setting by default. `retry`: as for the session; None tries once.
 
         Raises InvalidInput or TypeError, before any I/O, for an argument that cannot be used; ClientConnectionError
         and its kinds when there is no connection; ClientResponseError and its kinds when there is no usable answer;
@@ -279,9 +284,11 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         compress: Any = None,
         chunked: Any = None,
         expect100: bool = False,
+        retry: Any = _UNSET,
         **common: Any,
     ) -> ClientRequest:
         """From the arguments of a call, which a class of the caller's own gets one and all (B-10)."""
+        options = self._options if retry is _UNSET else self._options.retrying(check_retry(retry))
         try:
             return self._request_class(
                 method,
@@ -296,7 +303,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
                 expect100=expect100,
                 loop=self.loop,
                 response_class=self._response_class,
-                options=self._options,
+                options=options,
                 **common,
             )
         except TypeError as error:
@@ -329,7 +336,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
                 header = jar.header_for(request.target.endpoint, path, binds=not history)
                 if header is not None:
                     request = request.with_cookies(header)
-            exchange = await send(pool, request, timeout, deadline, may_replay=self._retry_stale)
+            sent = send if request.options.retry is None else send_retrying
+            exchange = await sent(pool, request, timeout, deadline, may_replay=self._retry_stale)
             try:
                 response = self._response_class(request, exchange, pool)
                 if response.head.sets_cookies:
@@ -379,21 +387,3 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
             raise
         await response.release()
         return following
-
-
-def _check_jar(jar: CookieJar | None, cookies: Any) -> CookieJar:
-    if jar is None:
-        return cookies if isinstance(cookies, CookieJar) else CookieJar(cookies)
-    if not isinstance(jar, CookieJar):
-        raise TypeError(f"cookie_jar must be a keepwarm.CookieJar, got {type(jar).__name__}")
-    if isinstance(cookies, CookieJar):
-        raise ValueError("cookies and cookie_jar are both a CookieJar: give one")
-    if cookies is not None:
-        jar.add(cookies)
-    return jar
-
-
-def _check_class(name: str, given: Any, base: type[_T]) -> type[_T]:
-    if not (isinstance(given, type) and issubclass(given, base)):
-        raise TypeError(f"{name} must be a subclass of {base.__name__}, got {given!r}")
-    return given

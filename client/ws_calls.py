@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
+from keepwarm.client.backoff import Backoff
 from keepwarm.client.redirects import check_redirects
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.ws_connect import make_websocket
 from keepwarm.client.ws_context import WSContext
 from keepwarm.client.ws_options import WSOptions, check_options, new_handshake
-from keepwarm.client.ws_reconnect import Backoff, reconnecting
+from keepwarm.client.ws_reconnect import reconnecting
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.ws.deflate import DeflateOffer
 from keepwarm.ws.protocol import MAX_FRAGMENTS, MAX_MSG_SIZE

@@ -17,6 +17,8 @@ from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
 
 from keepwarm import errors, hdrs, protocol
 from keepwarm.client.api import delete, get, head, options, patch, post, put, request, ws_connect
+from keepwarm.client.attempts import Attempt
+from keepwarm.client.backoff import Backoff
 from keepwarm.client.body import FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
 from keepwarm.client.context import RequestContext
@@ -28,12 +30,12 @@ from keepwarm.client.multipart import MultipartWriter
 from keepwarm.client.queues import ChunksQueue, DataQueue, EofStream, FlowControlChunksQueue, FlowControlDataQueue
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.response import ClientResponse
+from keepwarm.client.retry import RetryPolicy
 from keepwarm.client.session import ClientSession
 from keepwarm.client.timeout import ClientTimeout
 from keepwarm.client.upstr import upstr
 from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
 from keepwarm.client.ws_context import WSContext
-from keepwarm.client.ws_reconnect import Backoff
 from keepwarm.errors import (
     BadHttpMessage,
     BadStatusLine,
@@ -92,6 +94,7 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.health import AddressPolicy
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
 from keepwarm.pool.proxy_connector import ProxyConnector
@@ -111,7 +114,9 @@ from keepwarm.ws.websocket import ClientWebSocketResponse
 
 __all__ = [
     "Address",
+    "AddressPolicy",
     "Answer",
+    "Attempt",
     "Backoff",
     "BadHttpMessage",
     "BadStatusLine",
@@ -198,6 +203,7 @@ __all__ = [
     "RequestContext",
     "Resolver",
     "ResponseDisconnected",
+    "RetryPolicy",
     "ServerDisconnectedError",
     "Shedding",
     "Shortage",

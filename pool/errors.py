@@ -56,6 +56,8 @@ class ClientError(Exception):
     endpoint: "Endpoint | None" = None
     phase: str | None = None
     reused: bool | None = None
+    #: Each time that the request was sent, where that was more than once; the last one ended with this error.
+    tried: tuple[Any, ...] = ()
 
     def __init__(
         self,

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from keepwarm.client.backoff import Backoff
 from keepwarm.client.errors import WSServerHandshakeError
 from keepwarm.client.session import ClientSession
-from keepwarm.client.ws_reconnect import Backoff, reconnecting
+from keepwarm.client.ws_reconnect import reconnecting
 from keepwarm.pool.errors import ClientConnectionError, ConnectError, PoolClosedError
 from keepwarm.ws.websocket import ClientWebSocketResponse
 from tests.support.calling import Conserved, serve, session
