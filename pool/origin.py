@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import traceback
+from types import FrameType
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -26,7 +27,12 @@ def constructor_level(made: object) -> int:
     subclasses. Costs a walk up the stack."""
     level = 1
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_locals.get("self") is made:
+    while frame.f_back is not None and _first_argument(frame) is made:
         level += 1
         frame = frame.f_back
     return level
+
+
+def _first_argument(frame: FrameType) -> object:
+    names = frame.f_code.co_varnames
+    return frame.f_locals.get(names[0]) if names else None

@@ -5,6 +5,7 @@ import ssl
 from typing import Any
 
 from keepwarm.pool.auth import BasicAuth
+from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import beginning
@@ -38,7 +39,8 @@ class ProxyConnector(TCPConnector):
     Extensions:
 
     - `proxy_verify_ssl` (True), `proxy_ssl_context` (None): the same as `verify_ssl` and `ssl_context`, for the TLS
-      with an ``https://`` proxy. They exclude each other.
+      with an ``https://`` proxy. They exclude each other, and a context with an ``http://`` proxy is a ValueError.
+      `tls_resumption` and `handshake_timeout` are for either TLS.
     - `share_forward` (False): all plain HTTP targets share the connections to the proxy. They count, and are limited,
       under the proxy's endpoint then (A-22).
 
@@ -76,8 +78,11 @@ class ProxyConnector(TCPConnector):
         # Never the key of a tunnel: those are for TLS.
         shared = Endpoint(endpoint.host, endpoint.port, False) if share_forward else None
         self._forward = ForwardProxy(self._proxy.credentials, shared)
+        if not isinstance(proxy_verify_ssl, bool):
+            raise TypeError(f"proxy_verify_ssl must be True or False, got {proxy_verify_ssl!r}")
+        _check_context(proxy_ssl_context, proxy_verify_ssl, endpoint.is_ssl)
         timeout = options.get("handshake_timeout")
-        self._proxy_tls = _proxy_tls(proxy_verify_ssl, proxy_ssl_context, timeout)
+        self._proxy_tls = TLSOptions(proxy_verify_ssl, proxy_ssl_context, handshake_timeout=timeout)
         self._proxy_dialer: Dialer | None = None
         self._clock: Clock | None = None
         super().__init__(
@@ -122,23 +127,46 @@ class ProxyConnector(TCPConnector):
             local_addr=self._local_addr,
             tcp_keepalive=self._tcp_keepalive,
             health=self._health,
+            # Of its own: a session of the proxy is none of an origin's (T10).
+            sessions=self._new_sessions(clock) if self._proxy.endpoint.is_ssl else None,
         )
+
+    async def reload_tls(
+        self, ssl_context: ssl.SSLContext | None = None, *, proxy_ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """See TCPConnector. The authorities for an ``https://`` proxy are read again too, or `proxy_ssl_context` takes
+        their place, and then all connections through it are closed in the same way: either both contexts are renewed
+        or none.
+        """
+        self._tls.check_context(ssl_context)
+        _check_context(proxy_ssl_context, self._proxy_tls.verify_ssl, self._proxy.endpoint.is_ssl)
+        if self._proxy.endpoint.is_ssl:
+            await self._reload((self._tls, ssl_context), (self._proxy_tls, proxy_ssl_context))
+        else:
+            await self._reload((self._tls, ssl_context))
+
+    def _uses_tls(self, channel: Channel) -> bool:
+        return self._proxy.endpoint.is_ssl or super()._uses_tls(channel)
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         if req.ssl:
             # Before anything is connected: what the proxy or the target does meanwhile would be noticed too late.
             await self.dialer.prepare(req)
-        opening = await self._reach_proxy(req)
-        if not req.ssl:
-            if isinstance(req.endpoint, TunnelEndpoint):
-                opening = await self._tunnel(req, opening)
-            return hand_over(req, opening)
-        try:
-            secure = await self._through(req, opening)
-        except ResumptionError:
-            # As Dialer.open: it will be a full handshake now.
-            secure = await self._through(req, await self._reach_proxy(req))
-        return hand_over(req, secure)
+        contexts = self._proxy_tls.contexts
+        generation = contexts.generation
+        opening = await self._full_or_resumed(req)
+        if generation != contexts.generation:
+            opening.retiring = "cert_reload"
+        return hand_over(req, opening)
+
+    async def _full_or_resumed(self, req: DialRequest) -> Opening:
+        """As Dialer.open: what fails over a session gets a full handshake at the next try. Either TLS may do so."""
+        for _ in range(2):
+            try:
+                return await self._through(req)
+            except ResumptionError:
+                continue
+        return await self._through(req)
 
     async def _reach_proxy(self, req: DialRequest) -> Opening:
         """A connection to the proxy, inside TLS if that is how it is spoken to."""
@@ -153,6 +181,8 @@ class ProxyConnector(TCPConnector):
                 await dialer.prepare(hop)
             opening = await dialer.open_tcp(hop, hop.host, hop.port)
             return await dialer.secure(hop, opening) if hop.ssl else opening
+        except ResumptionError:
+            raise
         except TLSError as exc:
             text = f"{beginning(req, f'TLS with the proxy {proxy.url} failed')} {exc}"
             error = TLSError(exc.errno, text, endpoint=proxy.endpoint, phase="tls", reused=False)
@@ -171,9 +201,17 @@ class ProxyConnector(TCPConnector):
             raise RuntimeError("a tunnel was asked for before the connector was bound to a loop")
         return await open_tunnel(req, opening, self._proxy, clock)
 
-    async def _through(self, req: DialRequest, opening: Opening) -> Opening:
-        """A tunnel, and TLS with the target inside it."""
+    async def _through(self, req: DialRequest) -> Opening:
+        """The proxy, for a plain request; or a tunnel, with TLS inside if that is how the target is spoken to.
+
+        Raises ResumptionError for either TLS.
+        """
+        opening = await self._reach_proxy(req)
+        if not req.ssl and not isinstance(req.endpoint, TunnelEndpoint):
+            return opening
         tunnel = await self._tunnel(req, opening)
+        if not req.ssl:
+            return tunnel
         outer, count_below = tunnel.transport, tunnel.count_unsent
         secure = await self.dialer.secure(req, tunnel)
         if outer is not None and count_below is not None:
@@ -191,13 +229,14 @@ class ProxyConnector(TCPConnector):
         return f"<{type(self).__name__} {'closed' if self.closed else 'open'} proxy={self.proxy} limit={self.limit}>"
 
 
-def _proxy_tls(verify: bool, context: ssl.SSLContext | None, handshake_timeout: float | None) -> TLSOptions:
-    if not isinstance(verify, bool):
-        raise TypeError(f"proxy_verify_ssl must be True or False, got {verify!r}")
-    if context is not None and not isinstance(context, ssl.SSLContext):
+def _check_context(context: object, verify: bool, is_used: bool) -> None:
+    if context is None:
+        return
+    if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"proxy_ssl_context must be an ssl.SSLContext, got {type(context).__name__}")
-    if context is not None and not verify:
+    if not verify:
         raise ValueError(
             "proxy_verify_ssl=False and proxy_ssl_context exclude each other: set verify_mode on the context"
         )
-    return TLSOptions(verify, context, handshake_timeout=handshake_timeout)
+    if not is_used:
+        raise ValueError("proxy_ssl_context is for an https:// proxy: to an http:// one all goes in clear text")

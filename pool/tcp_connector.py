@@ -9,31 +9,29 @@ from types import MappingProxyType
 from typing import Any
 
 from keepwarm.pool.clock import Clock
-from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_addr
 from keepwarm.pool.dns_cache import DNSCache
 from keepwarm.pool.dns_follow import Follower
 from keepwarm.pool.dns_options import DNSOptions
-from keepwarm.pool.errors import PoolClosedError
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.health import AddressHealth, AddressPolicy
 from keepwarm.pool.leak_finder import OnLeak
+from keepwarm.pool.origin import constructor_level
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import Pin, PinReport
-from keepwarm.pool.pool import Pool
 from keepwarm.pool.race import TCPKeepAlive
 from keepwarm.pool.resolver import Resolver, SplitResolver
 from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.stats import PoolStats
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_connector import TLSConnector
 from keepwarm.pool.tls_contexts import ClientCertificate, Path
-from keepwarm.pool.tls_sessions import SessionCache
 
 _KEEPALIVE = TCPKeepAlive()
 
 
-class TCPConnector(BaseConnector):
+class TCPConnector(TLSConnector):
     """Connects over TCP, with TLS for ``https`` (reference: TCPConnector; rows G-01..G-27).
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
@@ -123,7 +121,7 @@ class TCPConnector(BaseConnector):
         learn_idle: bool = True,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
-        self._tls = TLSOptions(
+        tls = TLSOptions(
             verify_ssl,
             ssl_context,
             fingerprint,
@@ -135,9 +133,9 @@ class TCPConnector(BaseConnector):
             pin_report=pin_report,
             resumption=tls_resumption,
         )
-        self._sessions: SessionCache | None = None
         self._dns_options = _check_dns(dns, resolver)
-        self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve, default=dns is not None)
+        level = constructor_level(self)
+        self._use_dns_cache = _use_dns_cache(use_dns_cache, resolve, default=dns is not None, stacklevel=level)
         self._family = check_family(family)
         self._local_addr = check_local_addr(local_addr)
         if tcp_keepalive is not None and not isinstance(tcp_keepalive, TCPKeepAlive):
@@ -153,6 +151,7 @@ class TCPConnector(BaseConnector):
         self._follower: Follower | None = None
         self._dialer: Dialer | None = None
         super().__init__(
+            tls,
             conn_timeout=conn_timeout,
             keepalive_timeout=keepalive_timeout,
             limit=limit,
@@ -176,28 +175,6 @@ class TCPConnector(BaseConnector):
     # Options
 
     @property
-    def verify_ssl(self) -> bool:
-        """Whether certificates are checked (G-16)."""
-        return self._tls.verify_ssl
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """The context for https (G-17). Read for the first time it may have to be built, which blocks for tens of
-        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own; and after a
-        change to yours, call `reload_tls`."""
-        return self._tls.build_context()
-
-    @property
-    def fingerprint(self) -> bytes | None:
-        """The digest that the certificate must have, or None (G-23)."""
-        return self._tls.fingerprint
-
-    @property
-    def tls(self) -> TLSOptions:
-        """All options of TLS, as one value."""
-        return self._tls
-
-    @property
     def family(self) -> int:
         """0, AF_INET or AF_INET6 (G-18)."""
         return self._family
@@ -211,28 +188,6 @@ class TCPConnector(BaseConnector):
     def tcp_keepalive(self) -> TCPKeepAlive | None:
         """When silent connections are probed, or None."""
         return self._tcp_keepalive
-
-    async def reload_tls(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        """Read certificates and authorities again, without losing a call.
-
-        With `ssl_context` that is used from now on; otherwise `ca_file`, `client_cert` and the system's authorities
-        are read again, on a worker thread, or your own context is used as it is by now. Then connections with the old
-        ones are closed, idle ones now and the others when their call ends (reason ``cert_reload``), and all TLS
-        sessions are forgotten. A context that is shared is renewed for the new connections of all connectors.
-
-        Raises OSError when a file cannot be read, and TypeError or ValueError for a context that cannot be used;
-        nothing has changed then, nor after a cancellation. Raises PoolClosedError when the connector is closed, and
-        RuntimeError from another loop than the connector's.
-        """
-        if self._closed:
-            raise PoolClosedError("the connector is closed; make a new one", phase="wait")
-        self._check_place()
-        self._tls.check_context(ssl_context)
-        await self._tls.contexts.renew(ssl_context)
-        if self._sessions is not None:
-            self._sessions.clear()
-        if self._pool is not None and not self._closed:
-            retire_tls(self._pool)
 
     # The DNS cache
 
@@ -291,6 +246,7 @@ class TCPConnector(BaseConnector):
         return self._dialer
 
     def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        super()._bound(loop, clock)
         resolver = self._given_resolver
         options = self._dns_options
         if resolver is None:
@@ -301,15 +257,13 @@ class TCPConnector(BaseConnector):
         if self._use_dns_cache and options.follow:
             self._follower = Follower(self._dns, clock)
         self._health = AddressHealth(clock.now, self._address_policy)
-        if self._tls.resumption:
-            self._sessions = SessionCache(clock.now)
         self._dialer = Dialer(
             self._dns,
             self._tls,
             family=self._family,
             local_addr=self._local_addr,
             tcp_keepalive=self._tcp_keepalive,
-            sessions=self._sessions,
+            sessions=self._new_sessions(clock),
             health=self._health,
         )
 
@@ -325,8 +279,7 @@ class TCPConnector(BaseConnector):
         return stats if self._dns is None else replace(stats, dns=self._dns.stats())
 
     def _release_resources(self) -> None:
-        if self._sessions is not None:
-            self._sessions.close()
+        super()._release_resources()
         if self._follower is not None:
             self._follower.close()
         if self._dns is not None:
@@ -340,9 +293,6 @@ class TCPConnector(BaseConnector):
         # Collecting a resolver closes the sockets of the parent's.
         never_collect(self._dns, self._own_resolver, self._dialer, self._follower)
         self._dns = self._own_resolver = self._dialer = self._follower = None
-        if self._sessions is not None:
-            self._sessions.close()
-            self._sessions = None
 
 
 def _check_dns(dns: DNSOptions | None, resolver: Resolver | None) -> DNSOptions:
@@ -357,21 +307,15 @@ def _check_dns(dns: DNSOptions | None, resolver: Resolver | None) -> DNSOptions:
     return dns
 
 
-def retire_tls(pool: Pool) -> None:
-    """Close the connections that were made with an earlier context as soon as nobody uses them."""
-    for channel in list(pool.channels):
-        if channel.endpoint.is_ssl:
-            pool.retire(channel, "cert_reload")
-
-
-def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None, *, default: bool) -> bool:
+def _use_dns_cache(use_dns_cache: bool | None, resolve: bool | None, *, default: bool, stacklevel: int) -> bool:
+    """What the two options mean together; `stacklevel` counts from the constructor."""
     for name, value in (("use_dns_cache", use_dns_cache), ("resolve", resolve)):
         if value is not None and not isinstance(value, bool):
             raise TypeError(f"{name} must be True or False, got {value!r}")
     if resolve is None:
         return default if use_dns_cache is None else use_dns_cache
-    # Above this function: the constructor, then its caller.
-    warnings.warn("the parameter resolve is deprecated: use use_dns_cache", DeprecationWarning, stacklevel=3)
+    text = "the parameter resolve is deprecated: use use_dns_cache"
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
     if use_dns_cache is not None and use_dns_cache != resolve:
         raise ValueError(f"use_dns_cache={use_dns_cache} and resolve={resolve} disagree; give use_dns_cache only")
     return resolve

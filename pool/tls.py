@@ -27,9 +27,6 @@ SHUTDOWN_TIMEOUT = 0.25
 # close_notify is sent at once, the answer is not waited for.
 NO_WAIT = 0.001
 
-# From `__post_init__` over the generated `__init__` and a connector's constructor to the code that calls that one.
-_WARN_ABOVE = 4
-
 
 @dataclass(frozen=True, slots=True)
 class TLSOptions:
@@ -98,8 +95,11 @@ class TLSOptions:
         object.__setattr__(self, "required_pins", required)
         listed = required if self.fingerprint is None else required[1:]
         object.__setattr__(self, "pins", listed if by_host is None else by_host)
-        several = () if by_host is None else by_host.patterns.values()
-        warn_if_weak(chain(required, *several), _WARN_ABOVE + 1)
+
+    def warn_if_weak(self, stacklevel: int) -> None:
+        """Issue WeakFingerprintWarning where a pin is a digest of MD5 or SHA-1; `stacklevel` counts from the caller."""
+        several = self.pins.patterns.values() if isinstance(self.pins, PinSet) else ()
+        warn_if_weak(chain(self.required_pins, *several), stacklevel + 1)
 
     def pins_for(self, host: str) -> tuple[Pin, ...]:
         """All pins that hold for a normalised host: one of them must fit."""

@@ -9,6 +9,8 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 
 ALPN_PROTOCOLS = ["http/1.1"]
 
@@ -98,11 +100,13 @@ class ContextStore:
     """One context for each value of `verify_ssl`. Two threads that build the same one at once end up with one of the
     two."""
 
-    __slots__ = ("_contexts", "_make", "_under_way")
+    __slots__ = ("_contexts", "_installed", "_make", "_numbers", "_under_way")
 
     def __init__(self, make: Callable[[bool], ssl.SSLContext] = make_context) -> None:
         self._make = make
         self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._numbers = count(1)
+        self._installed: dict[bool, int] = {}
         self._under_way: dict[tuple[asyncio.AbstractEventLoop, bool], asyncio.Future[ssl.SSLContext]] = {}
 
     def found(self, verify_ssl: bool) -> ssl.SSLContext | None:
@@ -128,12 +132,20 @@ class ContextStore:
             under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(under_way)
 
-    async def renew(self, verify_ssl: bool) -> None:
-        """Build the context again, on a worker thread; from then on it is what everybody gets.
+    async def prepare(self, verify_ssl: bool) -> Callable[[], None]:
+        """Build the context again, on a worker thread. Once what this returns is called, it is what everybody gets.
 
         Raises OSError. Then, and when it is cancelled, the present one stays.
         """
-        self._contexts[verify_ssl] = await asyncio.get_running_loop().run_in_executor(None, self._make, verify_ssl)
+        number = next(self._numbers)
+        made = await asyncio.get_running_loop().run_in_executor(None, self._make, verify_ssl)
+        return partial(self._install, verify_ssl, number, made)
+
+    def _install(self, verify_ssl: bool, number: int, made: ssl.SSLContext) -> None:
+        # Threads overtake each other: what was begun earlier may have read the files of that time.
+        if number > self._installed.get(verify_ssl, 0):
+            self._installed[verify_ssl] = number
+            self._contexts[verify_ssl] = made
 
     def _forget_closed_loops(self) -> None:
         for key in [key for key in self._under_way if key[0].is_closed()]:
@@ -188,10 +200,17 @@ class ContextSource:
         """The context, built on a worker thread if need be."""
         return self._given or await self._store.get(self._verify_ssl)
 
-    async def renew(self, given: ssl.SSLContext | None = None) -> None:
-        """Read files and authorities again, or take `given` from now on. On any exception nothing has changed."""
-        if given is None and self._given is None:
-            await self._store.renew(self._verify_ssl)
-        elif given is not None:
+    async def prepare(self, given: ssl.SSLContext | None = None) -> Callable[[], None]:
+        """Read files and authorities again, or take `given`; calling what this returns makes it count.
+
+        Raises OSError. Then, and when it is cancelled, nothing has changed.
+        """
+        install = await self._store.prepare(self._verify_ssl) if given is None and self._given is None else None
+        return partial(self._renew, given, install)
+
+    def _renew(self, given: ssl.SSLContext | None, install: Callable[[], None] | None) -> None:
+        if install is not None:
+            install()
+        if given is not None:
             self._given = given
         self.generation += 1

@@ -5,16 +5,20 @@ import os
 import ssl
 from collections.abc import Collection, Iterable, Mapping
 
-from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.fork import never_collect
 from keepwarm.pool.leak_finder import OnLeak
-from keepwarm.pool.pins import Pin
+from keepwarm.pool.pin_set import PinSet
+from keepwarm.pool.pins import Pin, PinReport
 from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_connector import TLSConnector
+from keepwarm.pool.tls_contexts import ClientCertificate, Path
 from keepwarm.pool.unix_dialer import UnixDialer, check_path, check_uids
 
 
-class UnixConnector(BaseConnector):
+class UnixConnector(TLSConnector):
     """Connects over a unix socket, whatever host a URL names (reference: UnixConnector; rows I-01..I-14).
 
     `path`, the only positional parameter, is the socket file: a str or an os.PathLike. A relative path counts from
@@ -31,8 +35,9 @@ class UnixConnector(BaseConnector):
 
     Extensions:
 
-    - `verify_ssl` (True), `ssl_context` (None), `fingerprint` (None), `pins` (none), `fast_tls` (False),
-      `handshake_timeout` (None, seconds): for ``https``, as in TCPConnector.
+    - `verify_ssl` (True), `ssl_context` (None), `ca_file` (None), `client_cert` (None), `fingerprint` (None), `pins`
+      (none), `pin_report` (None), `tls_resumption` (True), `fast_tls` (False), `handshake_timeout` (None, seconds):
+      for ``https``, as in TCPConnector. `reload_tls` reads certificates again.
     - `peer_uid` (None): the user id, or several, of which one must be that of the process that listens (of its
       effective user when it called ``listen``; Linux). Any other server is refused, with nothing sent to it.
 
@@ -62,10 +67,14 @@ class UnixConnector(BaseConnector):
         verify_ssl: bool = True,
         ssl_context: ssl.SSLContext | None = None,
         fingerprint: bytes | None = None,
-        pins: Iterable[Pin | bytes] | None = None,
+        pins: Iterable[Pin | bytes] | Mapping[str, Iterable[Pin | bytes]] | PinSet | None = None,
         fast_tls: bool = False,
         handshake_timeout: float | None = None,
         peer_uid: int | Collection[int] | None = None,
+        pin_report: PinReport | None = None,
+        ca_file: Path | None = None,
+        client_cert: ClientCertificate | tuple[Path | str | bytes | None, ...] | None = None,
+        tls_resumption: bool = True,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
         learn_idle: bool = True,
@@ -73,9 +82,21 @@ class UnixConnector(BaseConnector):
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
         self._path = check_path(path)
         self._uids = check_uids(peer_uid)
-        self._tls = TLSOptions(verify_ssl, ssl_context, fingerprint, pins or (), fast_tls, handshake_timeout)
-        self._dialer = UnixDialer(self._path, self._tls, uids=self._uids)
+        self._dialer: UnixDialer | None = None
+        tls = TLSOptions(
+            verify_ssl,
+            ssl_context,
+            fingerprint,
+            () if pins is None else pins,
+            fast_tls,
+            handshake_timeout,
+            ca_file=ca_file,
+            client_cert=client_cert,
+            pin_report=pin_report,
+            resumption=tls_resumption,
+        )
         super().__init__(
+            tls,
             conn_timeout=conn_timeout,
             keepalive_timeout=keepalive_timeout,
             limit=limit,
@@ -106,29 +127,20 @@ class UnixConnector(BaseConnector):
         """The user ids that may serve the socket; None: any."""
         return self._uids
 
-    @property
-    def verify_ssl(self) -> bool:
-        """Whether certificates are checked, for https."""
-        return self._tls.verify_ssl
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """The context for https. Read for the first time it may have to be built, which blocks for tens of
-        milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own."""
-        return self._tls.build_context()
-
-    @property
-    def fingerprint(self) -> bytes | None:
-        """The digest that the certificate must have, for https, or None."""
-        return self._tls.fingerprint
-
-    @property
-    def tls(self) -> TLSOptions:
-        """All options of TLS, as one value."""
-        return self._tls
+    def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        super()._bound(loop, clock)
+        self._dialer = UnixDialer(self._path, self._tls, sessions=self._new_sessions(clock), uids=self._uids)
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        if self._dialer is None:
+            raise RuntimeError("a connection was asked for before the connector was bound to a loop")
         return await self._dialer.open(req)
+
+    def abandon_after_fork(self) -> None:
+        """See BaseConnector."""
+        never_collect(self._dialer)
+        self._dialer = None
+        super().abandon_after_fork()
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]} path={self._path!r}>"

@@ -7,6 +7,7 @@ the descriptor, which polls as writable, for connected.
 
 import asyncio
 import socket
+import ssl
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Collection
@@ -14,10 +15,12 @@ from typing import Final
 
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.errors import ResumptionError
 from keepwarm.pool.opening import Opening, open_plain
 from keepwarm.pool.race import CONNECTED, NO_ANSWER
 from keepwarm.pool.securing import Securing, hand_over
 from keepwarm.pool.tls import TLSOptions
+from keepwarm.pool.tls_sessions import SessionCache
 from keepwarm.pool.unix_errors import QueueFull, WrongPeer, path_text, reason_of, unix_error
 
 # Between two tries while the server's queue is full, in seconds. A server that only had a burst of connections takes
@@ -33,7 +36,8 @@ _NO_UID: Final = 2**32 - 1
 
 
 class UnixDialer:
-    """Makes connections for one connector, all of them to the socket at `path`; see UnixConnector for the options.
+    """Makes connections for one connector, all of them to the socket at `path`; see UnixConnector for the options;
+    `sessions` are those that TLS may resume.
 
     `pause` waits so many seconds; it is for tests.
     """
@@ -45,12 +49,13 @@ class UnixDialer:
         path: str,
         tls: TLSOptions | None = None,
         *,
+        sessions: SessionCache | None = None,
         uids: frozenset[int] | None = None,
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._path = path
         self._peer = path_text(path)
-        self._securing = Securing(tls or TLSOptions())
+        self._securing = Securing(tls or TLSOptions(), sessions)
         self._uids = uids
         self._pause = pause
 
@@ -62,16 +67,21 @@ class UnixDialer:
         """
         # Before anything is connected: a socket need not wait while the authorities are loaded.
         context = await self._securing.context(req) if req.ssl else None
-        req.phase = "connect"
-        sock = await self._reach(req)
         if context is None:
-            opening = await self._attach(req, sock)
-        else:
-            opening = await self._securing.secure_socket(req, sock, context, self._peer)
+            return hand_over(req, await self._attach(req, await self._reach(req)))
+        try:
+            opening = await self._open_tls(req, context)
+        except ResumptionError:
+            # As Dialer.open: it will be a full handshake now.
+            opening = await self._open_tls(req, context)
         return hand_over(req, opening)
+
+    async def _open_tls(self, req: DialRequest, context: ssl.SSLContext) -> Opening:
+        return await self._securing.secure_socket(req, await self._reach(req), context, self._peer)
 
     async def _reach(self, req: DialRequest) -> socket.socket:
         """A socket that is connected to a server whom we may talk to."""
+        req.phase = "connect"
         req.attempts.append((self._peer, NO_ANSWER))
         try:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -28,8 +28,11 @@ pytestmark = pytest.mark.asyncio
 @pytest.mark.parametrize("size", [16, 20])
 def test_weak_fingerprints_warn(size: int) -> None:
     """MD5 and SHA-1 are accepted with a warning that points at the caller's line."""
-    with pytest.warns(WeakFingerprintWarning, match="SHA-256"):
-        assert TLSOptions(fingerprint=bytes(size)).fingerprint == bytes(size)
+    options = TLSOptions(fingerprint=bytes(size))
+    assert options.fingerprint == bytes(size)
+    with pytest.warns(WeakFingerprintWarning, match="SHA-256") as caught:
+        options.warn_if_weak(1)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.fault("T07")

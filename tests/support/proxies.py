@@ -48,7 +48,8 @@ def tunnelling(
 class RelayingProxy:
     """An HTTP proxy that opens tunnels to ports of this machine, whatever the host's name, and passes bytes on.
 
-    With `ssl` it is spoken to over TLS. `requests` are the heads that it got.
+    With `ssl` it is spoken to over TLS. `requests` are the heads that it got, `resumed` says for each of them whether
+    its connection took up an earlier TLS session.
     """
 
     def __init__(self, ssl: ssl_module.SSLContext | None = None) -> None:
@@ -56,6 +57,7 @@ class RelayingProxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests: list[Request] = []
+        self.resumed: list[bool] = []
         self.port = 0
 
     async def __aenter__(self) -> "RelayingProxy":
@@ -83,6 +85,8 @@ class RelayingProxy:
         try:
             request = Request(await reader.readuntil(b"\r\n\r\n"))
             self.requests.append(request)
+            tls = writer.get_extra_info("ssl_object")
+            self.resumed.append(tls is not None and tls.session_reused)
             port = int(request.target.rpartition(":")[2])
             origin_reader, origin_writer = await asyncio.open_connection("127.0.0.1", port)
             writers.append(origin_writer)
