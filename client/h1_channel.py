@@ -72,8 +72,10 @@ class H1Channel(Channel):
                 exchange.upload = Upload(self, request, waits=request.expects_continue)
             elif record is not None:
                 record.sent()
-        except BaseException:
+        except BaseException as exc:
             exchange.abort()  # nobody will wait for the head
+            if record is not None:
+                record.ended(None, exc)
             raise
         if deadline < NEVER or read_timeout is not None or request.expects_continue:
             self._watch(exchange)

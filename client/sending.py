@@ -32,7 +32,10 @@ async def send(
             channel = await _acquire(pool, request, timeout, deadline, record, earlier)
         if not isinstance(channel, H1Channel):
             pool.close_channel(channel, "protocol", politely=False)
-            raise TypeError(f"the connector made {channel!r}, not the channel that its request asked for")
+            error = TypeError(f"the connector made {channel!r}, not the channel that its request asked for")
+            if record is not None:
+                record.ended(None, error)
+            raise error
         exchange = channel.send(request, deadline, timeout.read, record)
         try:
             await exchange.head_waiter
