@@ -48,7 +48,7 @@ class RetryPolicy:
     - `budget` (0.1, from 0 to 1) and `budget_floor` (1.0 a second, from 0): of the last ten seconds' calls to an
       endpoint, so large a part may be retries, and so many more a second. What is beyond that is not tried again.
 
-    A body that cannot be read a second time is not sent again. No pause goes past the call's time limit: the last
+    A body that can be read once is not sent again once it was begun. No pause goes past the call's time limit: the last
     error or answer is given at once instead. Raises TypeError or ValueError that names the option.
     """
 
