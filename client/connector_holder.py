@@ -4,8 +4,10 @@ import asyncio
 import warnings
 from typing import Any
 
+from keepwarm.client.h1_channel import H1Channel
 from keepwarm.pool.closing import Closable, Closing
 from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.limits import check_seconds
 from keepwarm.pool.tcp_connector import TCPConnector
 
 
@@ -13,6 +15,9 @@ class ConnectorHolder(Closable):
     """Holds a connector until it is closed or detached; one that is forgotten open says so (B-14, B-15, B-21)."""
 
     _connector: BaseConnector | None = None
+    _owns_connector: bool = True
+    # What was closed with `drain`: closing again hastens its end.
+    _draining: BaseConnector | None = None
     _source: Any = None
 
     @property
@@ -36,17 +41,23 @@ class ConnectorHolder(Closable):
             raise RuntimeError("Session is closed")
         return connector
 
-    def close(self) -> Closing:
+    def close(self, *, drain: float | None = None) -> Closing:
         """Close the session and its connector (D-11). Idempotent.
 
+        `drain`: seconds that calls in flight get to end (see BaseConnector.close); 0 and None, the default, cut them
+        now. Closing again hastens that. With ``connector_owner=False`` the connector stays open, and so do its calls
+        (FAULTS L19).
+
         The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
-        with nothing closed, from another loop or thread than the session's.
+        with nothing closed, from another loop or thread than the session's, and TypeError or ValueError for `drain`.
         """
-        connector = self._connector
-        if connector is None:
+        check_seconds("drain", drain)
+        connector = self._connector or self._draining
+        if connector is None or not self._owns_connector:
+            self._connector = None
             return Closing()
-        closing = connector.close()
-        self._connector = None
+        closing = connector.close(drain=drain)
+        self._connector, self._draining = None, connector if drain else None
         return closing
 
     def detach(self) -> None:
@@ -55,7 +66,7 @@ class ConnectorHolder(Closable):
 
     def __del__(self) -> None:
         connector = self._connector
-        if connector is None or connector.closed:
+        if connector is None or connector.closed or not self._owns_connector:
             return
         loop, text = connector.loop, f"Unclosed client session {self!r}"
         connector.discard()
@@ -72,11 +83,13 @@ class ConnectorHolder(Closable):
 
 
 def check_connector(connector: Any, loop: asyncio.AbstractEventLoop | None) -> BaseConnector:
-    """The argument `connector`, or a new one. Raises TypeError for what is none, ValueError for two loops."""
+    """The argument `connector`, or a new one, which speaks HTTP/1.1 from now on. Raises TypeError for what is none,
+    ValueError for two loops."""
     if connector is None:
-        return TCPConnector(loop=loop)
+        connector = TCPConnector(loop=loop)
     if not isinstance(connector, BaseConnector):
         raise TypeError(f"connector must be a BaseConnector, got {connector!r}")
     if loop is not None and connector.loop is not None and connector.loop is not loop:
         raise ValueError("loop and connector.loop differ: give one of them, or the same loop")
+    connector.speak(H1Channel)
     return connector

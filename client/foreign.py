@@ -30,7 +30,6 @@ _HINTS: Final = {
     "trace_request_ctx": _TRACE,
     "upload_tracker": _TRACE,
     "middlewares": "there are no middlewares; a request_class and a response_class can do their work",
-    "connector_owner": "detach() gives the connector up without closing it",
     "read_timeout": "use timeout=ClientTimeout(total=...) or timeout=ClientTimeout(read=...)",
     "conn_timeout": "use ClientSession(connector=TCPConnector(conn_timeout=...))",
     "json_serialize": "it is an option of the session",

@@ -14,7 +14,6 @@ from keepwarm.client.cookies import CookieJar
 from keepwarm.client.decoding import accept_encoding
 from keepwarm.client.errors import TooManyRedirects
 from keepwarm.client.foreign import unknown_argument
-from keepwarm.client.h1_channel import H1Channel
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
 from keepwarm.client.headers import DefaultHeaders, check_skip
 from keepwarm.client.memo import Memo
@@ -49,8 +48,8 @@ MOST_REDIRECTS: Final = 10
 class ClientSession(WebSocketCalls, ConnectorHolder):
     """Makes requests (reference: ClientSession; rows B-01..B-22). All parameters are keyword-only.
 
-    - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it.
-    - `loop`: as for the connector; both given must agree.
+    - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it, unless it
+      was given one with ``connector_owner=False``. `loop`: as for the connector; both given must agree.
     - `cookies`: a mapping or pairs, sent to the origin of the first request. `cookie_jar`: the CookieJar to use, which
       several sessions may share; `cookies` takes one as well.
     - `headers`: sent with each request. `skip_auto_headers`: names of generated headers to leave out.
@@ -75,6 +74,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self,
         *,
         connector: BaseConnector | None = None,
+        connector_owner: bool = True,
         loop: asyncio.AbstractEventLoop | None = None,
         cookies: Any = None,
         cookie_jar: CookieJar | None = None,
@@ -114,8 +114,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self._ws_response_class = check_class("ws_response_class", ws_response_class, ClientWebSocketResponse)
         self._jar = check_jar(cookie_jar, cookies)
         self._cookies = CookieView(self._jar)
+        self._owns_connector = connector is None or bool(connector_owner)
         connector = check_connector(connector, loop)
-        connector.speak(H1Channel)
         self._options = RequestOptions(
             defaults=defaults,
             skip=skip,

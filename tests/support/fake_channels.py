@@ -10,7 +10,9 @@ from keepwarm.pool.dial import Connect, DialRequest
 from keepwarm.pool.endpoint import Endpoint, make_endpoint
 from keepwarm.pool.holdings import LINGER
 from keepwarm.pool.keepalive import Keepalive
+from keepwarm.pool.lifetime import Lifetime
 from keepwarm.pool.limits import Limits, make_host_limits
+from keepwarm.pool.min_idle import MinIdle
 from keepwarm.pool.pool import Pool
 from keepwarm.pool.shedding import Shedding
 from keepwarm.pool.stats import EndpointStats
@@ -117,6 +119,8 @@ class Rig:
         max_waiting: int | None = None,
         pool_timeout: float | None = None,
         keepalive: Keepalive | None = None,
+        lifetime: Lifetime | None = None,
+        min_idle: MinIdle | None = None,
         conn_timeout: float | None = None,
         at_once: bool = True,
         connect: Connect | None = None,
@@ -134,6 +138,8 @@ class Rig:
             FakeChannel,
             limits=Limits(limit, total, max_waiting, pool_timeout, make_host_limits(per_host), shed),
             keepalive=keepalive,
+            lifetime=lifetime,
+            min_idle=min_idle,
             conn_timeout=conn_timeout,
         )
 
@@ -164,9 +170,7 @@ class Rig:
     ) -> "asyncio.Task[Channel]":
         """A caller in a task of its own. It has not arrived before the loop turns."""
         task = self.loop.create_task(
-            self.pool.acquire(
-                endpoint, fresh=fresh, pool_timeout=pool_timeout, deadline=deadline, answer_by=answer_by
-            )
+            self.pool.acquire(endpoint, fresh=fresh, pool_timeout=pool_timeout, deadline=deadline, answer_by=answer_by)
         )
         self.asked.append(task)
         return task

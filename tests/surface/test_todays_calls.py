@@ -273,7 +273,7 @@ async def test_b_09_a_tuple_as_auth_warns(where: str) -> None:
     assert request.header("Authorization") == BasicAuth("u", "p").encode()
 
 
-SESSION_OPTIONS = ["trust_env", "read_bufsize", "requote_redirect_url", "connector_owner", "proxy", "trace_configs"]
+SESSION_OPTIONS = ["trust_env", "read_bufsize", "requote_redirect_url", "proxy", "trace_configs"]
 SESSION_OPTIONS += ["conn_timeout", "read_timeout", "middlewares", "max_line_size", "fallback_charset_resolver"]
 
 
