@@ -20,10 +20,10 @@ class DialRequest:
     `host`, `port` and `ssl` say where to (reference: the *req* argument). Whoever dials keeps `phase` ("resolve",
     "connect", "proxy" or "tls") up to date and appends (address, outcome) to `attempts`, so that a dial that is cut off
     by conn_timeout can say where it was. `channel_factory()` makes the protocol object to hand to the transport.
-    `marks` is when each phase began, by `now`.
+    `marks` is when each phase began, by `now`. `via` names what the way leads through, such as a proxy, for errors.
     """
 
-    __slots__ = ("_now", "attempts", "channel_factory", "endpoint", "marks")
+    __slots__ = ("_now", "attempts", "channel_factory", "endpoint", "marks", "via")
 
     def __init__(
         self, endpoint: Endpoint, channel_factory: "Callable[[], Channel]", now: Callable[[], float] = monotonic
@@ -33,6 +33,7 @@ class DialRequest:
         self._now = now
         self.marks: list[tuple[str, float]] = []
         self.attempts: list[tuple[str, str]] = []
+        self.via = ""
 
     @property
     def phase(self) -> str:
@@ -115,8 +116,9 @@ class Dial:
         return ConnectTimeoutError(
             f"Connection timeout to host {endpoint.host}:{endpoint.port} ssl:{endpoint.is_ssl} [still in the phase "
             f"{request.phase!r} after conn_timeout={seconds:g} s]"
+            + (f" through {request.via}," if request.via else "")
             + (f" tried {tried}." if tried else " no address was tried.")
-            + " Check that the host is reachable, or raise conn_timeout",
+            + f" Check that {'it and the host are' if request.via else 'the host is'} reachable, or raise conn_timeout",
             endpoint=endpoint,
             phase=request.phase,
             reused=False,

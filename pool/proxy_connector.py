@@ -11,7 +11,7 @@ from keepwarm.pool.dial import DialRequest
 from keepwarm.pool.dial_errors import beginning
 from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.endpoint import Endpoint, TunnelEndpoint
-from keepwarm.pool.errors import ConnectError, ProxyConnectionError, ResumptionError, TLSError
+from keepwarm.pool.errors import ConnectError, ConnectTimeoutError, ProxyConnectionError, ResumptionError, TLSError
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.opening import Opening
 from keepwarm.pool.proxy import ForwardProxy, parse_proxy
@@ -149,6 +149,7 @@ class ProxyConnector(TCPConnector):
         return self._proxy.endpoint.is_ssl or super()._uses_tls(channel)
 
     async def _create_connection(self, req: DialRequest) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        req.via = f"the proxy {self._proxy.url}"
         if req.ssl:
             # Before anything is connected: what the proxy or the target does meanwhile would be noticed too late.
             await self.dialer.prepare(req)
@@ -188,6 +189,10 @@ class ProxyConnector(TCPConnector):
             error = TLSError(exc.errno, text, endpoint=proxy.endpoint, phase="tls", reused=False)
             error.attempts = exc.attempts
             raise error from exc
+        except ConnectTimeoutError as exc:
+            text = f"{beginning(req, f'the proxy {proxy.url} is slow')} {exc}"
+            late = ConnectTimeoutError(text, endpoint=proxy.endpoint, phase=exc.phase, reused=False)
+            raise late from exc
         except ConnectError as exc:
             text = f"{beginning(req, f'the proxy {proxy.url} cannot be reached')} {exc}"
             lost = ProxyConnectionError(text, endpoint=req.endpoint, phase=exc.phase, reused=False)

@@ -66,6 +66,8 @@ class Securing:
         raw = opening.transport
         if raw is None:
             raise RuntimeError("start_tls() before the connection was made")
+        if req.via:
+            peer = f"{req.host} through {req.via}"
         if opening.is_lost:
             # Nobody would ever tell the handshake, nor can the transport say who that was.
             opening.abort()
