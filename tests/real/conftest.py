@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from benchmarks.nginx import HOST, Nginx, free_port, running
+from tests.real.versions import server_versions
 
 BIG_SIZE = 8 * 1024 * 1024
 CHUNKED_SIZE = 300_000
@@ -74,6 +75,13 @@ class Site:
     def logged(self) -> list[str]:
         """The requests that the patient server has logged: connection, number on it, request line."""
         return (self.directory / "access.log").read_text().splitlines()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say who the other side was. A header would not be shown with -q."""
+    terminalreporter.write_sep("-", "servers")
+    for name, version in server_versions().items():
+        terminalreporter.write_line(f"{name} {version}")
 
 
 def write_files(directory: Path, authority: trustme.CA) -> trustme.LeafCert:
