@@ -1,14 +1,17 @@
 """Forked children (FAULTS L08, L09): the parent's connections are none of their business."""
 
 import asyncio
+import contextlib
 import pathlib
 
 import pytest
 
 from tests.support.calling import serve
-from tests.support.certificates import authority
+from tests.support.certificates import authority, server_context
 from tests.support.programs import run_program
+from tests.support.proxies import RelayingProxy
 from tests.support.server import Peer, ok, response
+from tests.support.unix_sockets import serve_at, socket_path
 
 pytestmark = pytest.mark.asyncio
 
@@ -69,6 +72,45 @@ async def test_forked_children(kind: str, loop: asyncio.AbstractEventLoop, tmp_p
         # The parent's TLS sessions are the parent's (T10).
         strangers = [peer.tls for peer in server.connections if peer.requests[0].target == "/child"]
         assert not any(tls is not None and tls.resumed for tls in strangers)
+
+
+WAYS = ["unix-tls", "forward-https", "connect", "connect-https"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.fault("L08", "L09")
+async def test_forked_children_behind_a_proxy_or_a_unix_socket(
+    way: str, loop: asyncio.AbstractEventLoop, tmp_path: pathlib.Path
+) -> None:
+    """The same by every way: a child's own connections, and not a byte on the parent's, TLS inside TLS included."""
+    trusted = tmp_path / "authority.pem"
+    authority().cert_pem.write_to_path(str(trusted))
+    hows = ["use", "close", "leave"]
+    async with contextlib.AsyncExitStack() as stack:
+        if way.startswith("unix"):
+            through = stack.enter_context(socket_path())
+            serving = serve_at(through, Wire(), tls=way == "unix-tls")
+            url = f"{'https' if way == 'unix-tls' else 'http'}://localhost"
+            server = await stack.enter_async_context(serving)
+        elif way.startswith("forward"):
+            server = await stack.enter_async_context(serve(Wire(), tls=way == "forward-https"))
+            through, url = server.url("").rstrip("/"), "http://localhost"
+        else:
+            server = await stack.enter_async_context(serve(Wire(), tls=True))
+            proxy = await stack.enter_async_context(RelayingProxy(server_context() if way == "connect-https" else None))
+            scheme = "https" if way == "connect-https" else "http"
+            through, url = f"{scheme}://127.0.0.1:{proxy.port}", f"https://localhost:{server.port}"
+        arguments = (name_of(loop), url, str(trusted), way, ",".join(hows), through)
+        outcome = await run_program("forks", *arguments, options=("-W", "always::ResourceWarning"))
+        assert outcome.code == 0, outcome.stderr
+        assert outcome.said == {"statuses": [0] * len(hows), "dials": PARALLEL, "idle": PARALLEL}
+        paths = [[request.target.removeprefix(url) for request in peer.requests] for peer in server.connections]
+        expected = [["/before", *["/after"] * len(hows)]] * PARALLEL + [["/child"]] * PARALLEL * 2
+        assert sorted(paths) == sorted(expected)
+        assert all(peer.unread == b"" and peer.tls_error is None for peer in server.connections)
+        strangers = [peer.tls for peer in server.connections if peer.requests[0].target.endswith("/child")]
+        # A child may take up the session of a connection of its own, so not the first one of each (T10).
+        assert sum(tls is None or not tls.resumed for tls in strangers) >= 2
 
 
 @pytest.mark.fault("L08", "L06")

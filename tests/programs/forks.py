@@ -1,6 +1,6 @@
 """Opens connections, forks one child after the other, and goes on with its connections after each.
 
-    forks LOOP URL AUTHORITY KIND HOW,HOW,...
+    forks LOOP URL AUTHORITY KIND HOW,HOW,... [WAY]
 
 HOW is what a child does. Its requests have the path /child, the parent's /before and /after. Says how each child ended
 (its wait status) and the parent's numbers.
@@ -23,10 +23,10 @@ PATIENCE = 10.0
 
 
 class Program:
-    def __init__(self, loop_name: str, url: str, authority: str, kind: str) -> None:
+    def __init__(self, loop_name: str, url: str, authority: str, kind: str, way: str) -> None:
         self.new_loop = LOOPS[loop_name]
         self.url = url
-        self.calls: ClientSession | None = make_session(authority, fast=kind == "fast", limit=PARALLEL)
+        self.calls: ClientSession | None = make_session(authority, way=way, fast=kind == "fast", limit=PARALLEL)
 
     async def use(self, path: str) -> None:
         """PARALLEL requests at a time, on as many connections."""
@@ -132,7 +132,7 @@ def _status_of(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    program, hows = Program(*sys.argv[1:5]), sys.argv[5].split(",")
+    program, hows = Program(*sys.argv[1:5], way="".join(sys.argv[6:])), sys.argv[5].split(",")
     if hows == ["stay"]:
         program.run_with_a_child_that_stays()
     else:
