@@ -28,6 +28,7 @@ from typing import Any, Self
 
 from benchmarks.arena import turns
 from benchmarks.measure import Spread
+from benchmarks.pool_numbers import Counted
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import NEVER, Clock
 from keepwarm.pool.dial import DialRequest
@@ -112,6 +113,7 @@ LIMITS = (
     Growth("leave-10", "leave-100000"),
     Growth("cancel-10", "cancel-100000", bare=("bare-cancel-10", "bare-cancel-100000")),
     Limit("stale", 2.0),
+    Limit("stats-1000", 5000.0),
 )
 
 
@@ -326,10 +328,12 @@ def measure(rounds: int) -> tuple[dict[str, str], dict[str, Spread]]:
     with contextlib.ExitStack() as closing:
         closing.callback(loop.close)
         checked = closing.enter_context(Checked(loop))
+        counted = Counted(loop, 1000, connect)
         cases = [
             *endpoint_cases(loop),
             *queue_cases(loop, closing),
             Case("stale", "the check of an idle channel, poll(2) included", checked.stale),
+            Case("stats-1000", "stats() over 1,000 endpoints", lambda: counted.stats() * STEPS),
         ]
         gc.collect()
         gc.disable()

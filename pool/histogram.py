@@ -78,11 +78,12 @@ NOTHING: Final = {bounds: Histogram(bounds) for bounds in (SECONDS, NUMBERS)}
 class Recorder:
     """Counts values. `taken` makes a Histogram of them, which is kept until the next value comes."""
 
-    __slots__ = ("_bounds", "_buckets", "_sum", "_taken")
+    __slots__ = ("_bounds", "_buckets", "_count", "_sum", "_taken")
 
     def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
         self._bounds = bounds
         self._buckets: list[int] | None = None
+        self._count = 0
         self._sum = 0.0
         self._taken: Histogram | None = NOTHING[bounds]
 
@@ -91,6 +92,7 @@ class Recorder:
         if self._buckets is None:
             self._buckets = [0] * (len(self._bounds) + 1)
         self._buckets[bisect_left(self._bounds, value)] += 1
+        self._count += 1
         self._sum += value
         self._taken = None
 
@@ -99,6 +101,7 @@ class Recorder:
         if other.count:
             mine = self._buckets
             self._buckets = list(other.buckets) if mine is None else list(map(add, mine, other.buckets))
+            self._count += other.count
             self._sum += other.sum
             self._taken = None
 
@@ -106,6 +109,5 @@ class Recorder:
         """The values so far."""
         taken = self._taken
         if taken is None:
-            buckets = tuple(self._buckets or ())
-            taken = self._taken = Histogram(self._bounds, sum(buckets), self._sum, buckets)
+            taken = self._taken = Histogram(self._bounds, self._count, self._sum, tuple(self._buckets or ()))
         return taken
