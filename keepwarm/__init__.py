@@ -21,6 +21,7 @@ from keepwarm.client.attempts import Attempt
 from keepwarm.client.backoff import Backoff
 from keepwarm.client.body import FlowControlStreamReader, StreamReader
 from keepwarm.client.body_part import BodyPartWriter
+from keepwarm.client.call_events import CallEvent
 from keepwarm.client.context import RequestContext
 from keepwarm.client.cookies import CookieJar
 from keepwarm.client.empty_body import EmptyStreamReader
@@ -33,6 +34,7 @@ from keepwarm.client.response import ClientResponse
 from keepwarm.client.retry import RetryPolicy
 from keepwarm.client.session import ClientSession
 from keepwarm.client.timeout import ClientTimeout
+from keepwarm.client.timings import Timings
 from keepwarm.client.upstr import upstr
 from keepwarm.client.version import HttpVersion, HttpVersion10, HttpVersion11
 from keepwarm.client.ws_context import WSContext
@@ -91,9 +93,13 @@ from keepwarm.errors import (
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.connection import Connection
 from keepwarm.pool.connector import BaseConnector
+from keepwarm.pool.dial_times import DialTimes
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
+from keepwarm.pool.events import ConnectionEvent, Event
+from keepwarm.pool.histogram import Histogram
+from keepwarm.pool.leak_finder import Leak
 from keepwarm.pool.health import AddressPolicy
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
@@ -126,6 +132,7 @@ __all__ = [
     "BodyTooLarge",
     "CIMultiDict",
     "CIMultiDictProxy",
+    "CallEvent",
     "CertificatePin",
     "ChunkedBodyError",
     "ChunksQueue",
@@ -148,6 +155,7 @@ __all__ = [
     "ConnectError",
     "ConnectTimeoutError",
     "Connection",
+    "ConnectionEvent",
     "ContentDecodingError",
     "ContentEncodingError",
     "ContentTypeError",
@@ -158,11 +166,13 @@ __all__ = [
     "DataQueue",
     "DecodedBodyTooLarge",
     "DeflateOffer",
+    "DialTimes",
     "DisconnectedError",
     "EmptyStreamReader",
     "Endpoint",
     "EndpointStats",
     "EofStream",
+    "Event",
     "FingerprintMismatch",
     "FlowControlChunksQueue",
     "FlowControlDataQueue",
@@ -170,6 +180,7 @@ __all__ = [
     "FormData",
     "HeadLimits",
     "HeadTooLarge",
+    "Histogram",
     "Holder",
     "HttpBadRequest",
     "HttpMethodNotAllowed",
@@ -182,6 +193,7 @@ __all__ = [
     "InvalidInput",
     "InvalidRedirect",
     "InvalidURL",
+    "Leak",
     "LineLimitExceededParserError",
     "LineTooLong",
     "Message",
@@ -211,6 +223,7 @@ __all__ = [
     "TCPConnector",
     "TCPKeepAlive",
     "TLSError",
+    "Timings",
     "TooManyRedirects",
     "TotalTimeoutError",
     "TransferEncodingError",
