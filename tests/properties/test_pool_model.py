@@ -6,6 +6,7 @@ open. Every rule may stop between any two turns of the loop, so that the next on
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,9 @@ class AuditedPool(Pool):
     """A pool that is asked after each step whether its books are right, and at each hand-over who comes first."""
 
     is_adopting = False
+    # How many sockets there were at the last look: after a limit has shrunk there may be too many, but never more.
+    seen: dict[Any, int] = {}  # noqa: RUF012, replaced for each pool
+    seen_total = 0
 
     def adopt(self, home: EndpointPool, channel: Channel) -> None:
         self.is_adopting = True
@@ -85,20 +89,35 @@ class AuditedPool(Pool):
         assert not by_state, "a channel without an endpoint, or in a state that it cannot have in the pool"
         total = self._total
         if total is not None:
-            assert total.open == sum(home.open for home in homes) <= total.most
+            assert total.open == sum(home.open for home in homes) <= max(total.most, self.seen_total)
             assert total.closing == sum(home.closing for home in homes)
             assert total.hungry == sum(home.hunger > 0 for home in homes)
+        else:
+            assert not any(home.hunger for home in homes)
+        self.seen = {home.endpoint: home.open for home in homes}
+        self.seen_total = sum(self.seen.values())
 
     def has_empty_books(self) -> bool:
         return any(home.is_empty for home in self._endpoints.in_use.values())
 
+    @property
+    def homes(self) -> list[EndpointPool]:
+        return list(self._endpoints.in_use.values())
+
+    def in_line(self, home: EndpointPool) -> list[Waiter]:
+        """Those who wait for any connection, in their order."""
+        return [waiter for waiter in home.queue.ordinary if waiter.is_live]
+
     def _audit_waiting(self, home: EndpointPool) -> None:
         limit, total = home.limit, self._total
-        assert limit is None or home.open <= limit
+        assert limit is None or home.open <= max(limit, self.seen.get(home.endpoint, 0))
+        assert len(home.spares) <= len(home.dials), "a wish without a dial"
         live = sorted(waiting(home), key=lambda waiter: waiter.place)
-        for waiter in live[len(home.dials) :]:
+        for waiter in live[0 if self.suspended else len(home.dials) :]:
             limit_of_time = max(min(waiter.pool_deadline, waiter.call_deadline), waiter.since)
             assert waiter.deadline <= max(limit_of_time, self.clock.now()), "no dial for it, and no end of its wait"
+        if self.suspended:
+            return
         assert not (home.idle and any(not waiter.fresh for waiter in live)), "somebody waits beside an idle channel"
         if len(live) > len(home.dials) and not self.closed:
             has_room = limit is None or home.open < limit
@@ -151,6 +170,8 @@ class PoolMachine(RuleBasedStateMachine):
             conn_timeout=conn_timeout,
         )
         self.waiting: list[asyncio.Task[Channel]] = []
+        self.warming: list[asyncio.Task[int]] = []
+        self.sockets: dict[Any, int] = {}
         self.held: list[FakeChannel] = []
         self.detached: list[FakeChannel] = []
         self.wires: list[FakeChannel] = []
@@ -162,6 +183,10 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.loop.call_soon(self.loop.stop)
             self.loop.run_forever()
+        for warming in [task for task in self.warming if task.done()]:
+            self.warming.remove(warming)
+            if not warming.cancelled() and warming.exception() is not None:
+                assert isinstance(warming.exception(), (ClientError, ConnectionRefusedError)), repr(warming)
         for task in [task for task in self.waiting if task.done()]:
             self.waiting.remove(task)
             if not task.cancelled() and task.exception() is None:
@@ -330,10 +355,58 @@ class PoolMachine(RuleBasedStateMachine):
             self.pool.retire_older(channel)
         self.turn(count)
 
-    @rule(chance=st.integers(min_value=0, max_value=60), spare=st.booleans(), count=turns)
-    def close(self, chance: int, spare: bool, count: int) -> None:
+    @rule(endpoint=endpoints, everywhere=st.booleans(), count=turns)
+    def expire(self, endpoint: Any, everywhere: bool, count: int) -> None:
+        self.pool.expire(None if everywhere else endpoint.host, None)
+        assert not any(c.state == states.IDLE and (everywhere or c.endpoint == endpoint) for c in self.wires)
+        self.turn(count)
+
+    @rule(endpoint=endpoints, wanted=st.integers(min_value=1, max_value=4), count=turns)
+    def warm(self, endpoint: Any, wanted: int, count: int) -> None:
+        self.warming.append(self.loop.create_task(self.pool.warm(endpoint, wanted)))
+        self.turn(count)
+
+    @precondition(lambda self: self.warming)
+    @rule(number=which, count=turns)
+    def cancel_warm(self, number: int, count: int) -> None:
+        self.pick(self.warming, number).cancel()
+        self.turn(count)
+
+    @rule(count=turns)
+    def suspend(self, count: int) -> None:
+        self.pool.suspend()
+        self.turn(count)
+
+    @precondition(lambda self: self.pool.suspended)
+    @rule(count=turns)
+    def resume(self, count: int) -> None:
+        first = {home: line[0] for home in self.pool.homes if (line := self.pool.in_line(home)) and home.idle}
+        self.pool.resume()
+        assert not any(waiter in home.queue for home, waiter in first.items() if home.idle), "passed over by resume"
+        self.turn(count)
+
+    @rule(
+        limit=st.sampled_from([None, 1, 2, 3]),
+        total=st.sampled_from([None, 1, 2, 4]),
+        max_waiting=st.sampled_from([None, 1, 3]),
+        count=turns,
+    )
+    def resize(self, limit: int | None, total: int | None, max_waiting: int | None, count: int) -> None:
+        if self.pool.closed:
+            return
+        self.limits = replace(self.limits, per_endpoint=limit, total=total, max_waiting=max_waiting)
+        self.pool.resize(self.limits)
+        self.turn(count)
+
+    @rule(
+        chance=st.integers(min_value=0, max_value=60),
+        spare=st.booleans(),
+        drain=st.sampled_from([None, 0.2, 5.0]),
+        count=turns,
+    )
+    def close(self, chance: int, spare: bool, drain: float | None, count: int) -> None:
         if chance == 60:
-            self.pool.close(spare_leased=spare)
+            self.pool.close(spare_leased=spare, drain=drain)
         self.turn(count)
 
     @rule()
@@ -367,10 +440,12 @@ class PoolMachine(RuleBasedStateMachine):
             channel.endpoint for channel in self.wires if channel.wire.get_protocol() and not channel.wire.closed
         ]
         sockets += [dial.endpoint for dial in self.dials.pending]
+        before, self.sockets = self.sockets, {endpoint: sockets.count(endpoint) for endpoint in (A, B, C)}
         if self.limits.total is not None:
-            assert len(sockets) <= self.limits.total
+            assert len(sockets) <= max(self.limits.total, sum(before.values()))
         if self.limits.per_endpoint is not None:
-            assert all(sockets.count(endpoint) <= self.limits.per_endpoint for endpoint in (A, B, C))
+            for endpoint, number in self.sockets.items():
+                assert number <= max(self.limits.per_endpoint, before.get(endpoint, 0))
 
     def teardown(self) -> None:
         if not hasattr(self, "pool"):
@@ -392,6 +467,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.open == 0
         assert not self.pool.channels
         assert not self.waiting
+        assert not self.warming
         assert self.pool.stats().endpoints == {}
         assert (self.clock.timers, self.clock.entries) == (0, 0)
         assert asyncio.all_tasks(self.loop) == set()
@@ -402,7 +478,8 @@ class PoolMachine(RuleBasedStateMachine):
         """When everybody has let go, the pool serves as many at once as its limits allow: no slot was lost."""
         if self.pool.closed:
             return
-        for task in self.waiting:
+        self.pool.resume()
+        for task in (*self.waiting, *self.warming):
             task.cancel()
         self.turn(6)
         for dial in self.dials.pending:  # one that has lost its race goes on, for whoever comes next
