@@ -57,16 +57,19 @@ class NginxError(Exception):
 
 
 class Nginx:
-    """One nginx with the given ``http`` section, listening on `ports`: numbers, or paths of unix sockets.
+    """One nginx with the given ``http`` section, listening on `ports`: numbers of `host`, or paths of unix sockets.
 
     `{directory}` in the section is replaced by the directory. It can be started and stopped any number of times; the
     ports stay the same. Start it from the main thread: it ends with the thread that started it.
     """
 
-    def __init__(self, directory: Path, http: str, ports: tuple[int | str, ...], core: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, http: str, ports: tuple[int | str, ...], core: int | None = None, *, host: str = HOST
+    ) -> None:
         self._directory = directory
         self._http = http
         self._ports = ports
+        self._host = host
         self._core = core
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,10 +94,17 @@ class Nginx:
 
     def stop(self) -> None:
         """End nginx with all its connections, and return when it is gone."""
+        self._end(signal.SIGTERM)
+
+    def quit(self) -> None:
+        """End nginx as a careful operator does: what is under way is answered, idle connections are closed."""
+        self._end(signal.SIGQUIT)
+
+    def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
+        process.send_signal(number)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -111,7 +121,7 @@ class Nginx:
         return log.read_text(errors="replace") if log.exists() else ""
 
     def _wait_for(self, port: int | str, deadline: float) -> None:
-        while not accepts(port):
+        while not accepts(port, self._host):
             if self._process is None or self._process.poll() is not None:
                 raise NginxError(f"nginx ended while it was starting:\n{self.error_log()}")
             if time.monotonic() > deadline:
@@ -120,9 +130,9 @@ class Nginx:
             time.sleep(0.01)
 
 
-def accepts(port: int | str) -> bool:
+def accepts(port: int | str, host: str = HOST) -> bool:
     with socket.socket(socket.AF_UNIX if isinstance(port, str) else socket.AF_INET) as probe:
-        return probe.connect_ex(port if isinstance(port, str) else (HOST, port)) == 0
+        return probe.connect_ex(port if isinstance(port, str) else (host, port)) == 0
 
 
 @contextlib.contextmanager

@@ -66,13 +66,15 @@ class AddressPolicy:
 
 
 class _Trouble:
-    """An address that failed `count` times in a row, and until when it is set aside for that."""
+    """An address that failed `count` times in a row, until when it is set aside for that, and whether a dial tries it
+    meanwhile."""
 
-    __slots__ = ("count", "until")
+    __slots__ = ("count", "on_trial", "until")
 
     def __init__(self) -> None:
         self.count = 0
         self.until = 0.0
+        self.on_trial = False
 
 
 class AddressHealth:
@@ -98,9 +100,13 @@ class AddressHealth:
         troubles = self._troubles
         trouble = troubles.setdefault(address, _Trouble())
         troubles.move_to_end(address)
+        now = self._now()
+        if trouble.until > now and not trouble.on_trial:
+            return  # dials that were under way when it was set aside: they tell of the same failure
         trouble.count += 1
+        trouble.on_trial = False
         if trouble.count >= self._policy.failures:
-            trouble.until = self._now() + self._pause(trouble)
+            trouble.until = now + self._pause(trouble)
         if len(troubles) > MOST_KEPT:
             troubles.popitem(last=False)
 
@@ -171,6 +177,7 @@ class AddressHealth:
             trouble = self._troubles.get(address)
             if trouble is not None and trouble.count >= self._policy.failures and trouble.until <= now:
                 trouble.until = now + self._pause(trouble)
+                trouble.on_trial = True
                 return address
         return None
 

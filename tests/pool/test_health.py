@@ -136,6 +136,20 @@ def test_the_time_grows_with_each_failure_to_its_longest() -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+def test_dials_that_fail_together_are_one_failure_more() -> None:
+    """A hundred dials were under way when the address died: it is set aside for a second, not for a minute."""
+    clock = FakeClock()
+    books = health(clock)
+    fail(books, FOUR[3], 100)
+    clock.advance(1.001)
+    assert first(books) == FOUR[3]
+    fail(books, FOUR[3], 100)
+    clock.advance(1.999)
+    assert first(books) != FOUR[3]
+    clock.advance(0.002)
+    assert first(books) == FOUR[3]
+
+
 def test_jitter_keeps_clients_apart() -> None:
     """A fifth less and a fifth more, at most."""
     policy = AddressPolicy()
@@ -167,10 +181,12 @@ def test_never_more_than_half_are_set_aside(count: int, most: int) -> None:
     assert set(books.choose(addresses).order) == set(addresses)
 
 
-def test_those_that_failed_longest_are_the_ones_set_aside() -> None:
-    books = health(FakeClock())
-    for times, address in zip((4, 6, 3, 5), FOUR, strict=True):
-        fail(books, address, times)
+def test_those_that_failed_last_are_the_ones_set_aside() -> None:
+    clock = FakeClock()
+    books = health(clock)
+    for address in (FOUR[2], FOUR[0], FOUR[3], FOUR[1]):
+        fail(books, address)
+        clock.advance(0.1)
     assert books.set_aside(FOUR) == [FOUR[3], FOUR[1]]
 
 
