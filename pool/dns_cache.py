@@ -19,7 +19,17 @@ from typing import Any
 from keepwarm.pool.address import Address, Answer, check_answer, check_query, literal_answer
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dns_entry import Entry
-from keepwarm.pool.dns_flight import PATIENCE, Flight, Key, closed_error, error_of, is_final, placed
+from keepwarm.pool.dns_flight import (
+    LONGEST,
+    PATIENCE,
+    Flight,
+    Key,
+    closed_error,
+    error_of,
+    is_final,
+    lost_error,
+    placed,
+)
 from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
@@ -216,16 +226,32 @@ class DNSCache:
         host, port, family = key
         now = self._clock.now()
         entry = self._entries.get(key)
-        flight = Flight(key, entry if entry is not None and entry.can_lend(now) else None)
+        old = entry if entry is not None and entry.can_lend(now) else None
+        flight = Flight(key, old, now + LONGEST, self._overdue)
         lookup = self._resolver.resolve(host, port, family)
         flight.task = asyncio.get_running_loop().create_task(lookup, name=f"keepwarm lookup of {host}")
         flight.task.add_done_callback(partial(self._on_done, flight))
         self._flights[key] = flight
         self._flying.add(flight)
         self._counted["lookups"] += 1
-        if flight.old is not None:
-            self._clock.watch(flight, now + PATIENCE)
+        self._clock.watch(flight, flight.ends if old is None else now + PATIENCE)
         return flight
+
+    def _overdue(self, flight: Flight, now: float) -> None:
+        if flight.landed:
+            return
+        if now < flight.ends:
+            flight.lend_meanwhile(now)
+            self._clock.watch(flight, flight.ends)
+            return
+        error = lost_error(flight.key[0])
+        self._counted["failures"] += 1
+        flight.error, flight.stored, flight.is_stale = error, None, False
+        if self._take_off(flight) and self._enabled:
+            self._store_failure(flight, error)
+        flight.land()
+        if flight.task is not None:
+            flight.task.cancel()
 
     def _abandon(self, flight: Flight) -> None:
         self._take_off(flight)

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from keepwarm.pool.address import Address, Answer
@@ -13,6 +14,10 @@ from keepwarm.pool.errors import ClientError, DNSError, PoolClosedError, printab
 
 # Seconds that a caller waits for a lookup when an old answer could be had instead.
 PATIENCE: Final = 0.25
+
+# Seconds after which a lookup is given up, whatever the resolver's own limits are. It would be joined by everybody who
+# asks for the name, and a resolver that has lost it would never be asked again.
+LONGEST: Final = 120.0
 
 # The resolver's last word: the name, or an address of the wanted family, does not exist.
 _FINAL: Final = frozenset(
@@ -27,27 +32,31 @@ class Flight:
 
     `is_kept`: it goes on when nobody waits any more. `old` is the entry that it is to renew, if that may be lent;
     `is_stale` says that the callers get the old addresses. `stored` is the entry that they take their turns from.
-    Watched by the clock for PATIENCE, where there is something to lend.
+    Watched by the clock: for PATIENCE, where there is something to lend, and in any case until `ends`.
     """
 
     __slots__ = (
         "addresses",
         "deadline",
+        "ends",
         "error",
         "is_kept",
         "is_stale",
         "key",
         "landed",
         "old",
+        "overdue",
         "stored",
         "sweep_at",
         "task",
         "waiters",
     )
 
-    def __init__(self, key: Key, old: Entry | None) -> None:
+    def __init__(self, key: Key, old: Entry | None, ends: float, overdue: "Callable[[Flight, float], None]") -> None:
         self.key = key
         self.old = old
+        self.ends = ends
+        self.overdue = overdue
         self.task: asyncio.Task[Answer] | None = None
         self.waiters: set[asyncio.Future[None]] = set()
         self.addresses: tuple[Address, ...] = ()
@@ -60,7 +69,11 @@ class Flight:
         self.sweep_at = NEVER
 
     def on_deadline(self, now: float) -> None:
-        """The lookup is slow. Whoever waits gets the old answer; the lookup goes on for those who come later."""
+        """The lookup is slow."""
+        self.overdue(self, now)
+
+    def lend_meanwhile(self, now: float) -> None:
+        """Whoever waits gets the old answer; the lookup goes on for those who come later."""
         if self.landed or self.old is None or not self.old.can_lend(now):
             return
         self.is_kept = True
@@ -122,6 +135,14 @@ def placed(error: ClientError, endpoint: Endpoint | None) -> ClientError:
     if endpoint is not None:
         fresh.endpoint = endpoint
     return fresh
+
+
+def lost_error(host: str) -> DNSError:
+    return DNSError(
+        socket.EAI_AGAIN,
+        f"cannot resolve {printable(host)!r}: the resolver has not answered for {LONGEST:g} s. Check the connector's "
+        "`resolver`, or the name service of this system",
+    )
 
 
 def closed_error(host: str) -> PoolClosedError:

@@ -38,6 +38,8 @@ class DNSOptions:
     - `timeout` (None: as /etc/resolv.conf says, or 2; more than 0, at most 60): for one try of one server.
     - `tries` (None: as /etc/resolv.conf says, or 3; 1 to 10): for each server.
 
+    Whatever these say, and with any `resolver`, a lookup that has not ended after two minutes is given up.
+
     Raises TypeError or ValueError that names the option. Extends row G-05.
     """
 

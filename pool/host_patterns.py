@@ -45,10 +45,13 @@ class HostPatterns(Generic[T]):
         group[host] = value
 
     def for_host(self, host: str, default: D) -> T | D:
-        """The value for a normalised host; `default` if no pattern fits."""
+        """The value for a normalised host; `default` if no pattern fits. The zone of an IPv6 address (``%eth0``) says
+        by what way it is reached, not who it is: a pattern without one is for all of them."""
         if host in self._hosts:
             return self._hosts[host]
-        domain = host
+        domain = host.partition("%")[0]
+        if domain in self._hosts:
+            return self._hosts[domain]
         while "." in domain:
             domain = domain.partition(".")[2]
             if domain in self._below:

@@ -7,7 +7,7 @@ import pytest
 
 from keepwarm.pool.address import Address, Answer
 from keepwarm.pool.dns_cache import DNSCache
-from keepwarm.pool.dns_flight import PATIENCE
+from keepwarm.pool.dns_flight import LONGEST, PATIENCE
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.errors import DNSError, PoolClosedError
 from tests.support.fakes import FakeClock
@@ -309,3 +309,58 @@ async def test_a_ttl_that_is_no_number_is_not_known(ttl: object, clock: FakeCloc
     clock.advance(0.1)
     await cache.lookup("a.example", 80)
     assert len(resolver.calls) == 2
+
+
+# Lookups that never end
+
+
+@pytest.mark.fault("D07")
+async def test_a_lookup_that_is_lost_is_given_up(resolver: ScriptedResolver, clock: FakeClock) -> None:
+    """Everybody who asks joins the lookup under way. Were it never given up, one that the resolver has lost would make
+    the name unusable for ever."""
+    cache = make_cache(resolver, clock)
+    resolver.gate = asyncio.Event()
+    first = await ask(cache)
+    clock.advance(LONGEST - 1.0)
+    second = await ask(cache)
+    clock.advance(1.0)
+    for task in (first, second):
+        with pytest.raises(DNSError, match="has not answered for 120 s"):
+            await task
+    assert (resolver.cancelled, len(resolver.calls)) == (1, 1)
+    resolver.gate = None
+    clock.advance(1.0)  # the failure is remembered for half a second
+    assert await cache.lookup("a.example", 80) == OLD
+    assert (cache.stats().failures, cache.stats().lookups, cache.refreshing) == (1, 2, 0)
+
+
+@pytest.mark.fault("D07")
+async def test_a_lost_lookup_whose_answer_is_lent(resolver: ScriptedResolver, clock: FakeClock) -> None:
+    """As long as the old answer may serve it does; then callers wait for the new lookup, not for the lost one."""
+    cache = make_cache(resolver, clock, stale_for=200.0)
+    await ended(cache, clock)
+    resolver.gate = asyncio.Event()
+    first = await ask(cache)
+    clock.advance(PATIENCE)
+    assert await first == OLD and cache.refreshing == 1
+    clock.advance(LONGEST - PATIENCE)
+    await turns(3)
+    assert (resolver.cancelled, cache.refreshing) == (1, 0)
+    resolver.gate, resolver.says = None, Answer(NEW, 10.0)
+    clock.advance(1.0)
+    assert await cache.lookup("a.example", 80) == OLD  # it fails, as far as is known: nobody waits for the next try
+    await turns(3)
+    assert await cache.lookup("a.example", 80) == NEW
+
+
+@pytest.mark.fault("D07")
+async def test_a_lost_lookup_without_the_cache(resolver: ScriptedResolver, clock: FakeClock) -> None:
+    """Lookups are shared there too."""
+    cache = make_cache(resolver, clock, enabled=False)
+    resolver.gate = asyncio.Event()
+    first = await ask(cache)
+    clock.advance(LONGEST)
+    with pytest.raises(DNSError, match="has not answered"):
+        await first
+    resolver.gate = None
+    assert await cache.lookup("a.example", 80) == OLD

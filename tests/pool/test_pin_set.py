@@ -104,3 +104,12 @@ def test_weak_digests_warn() -> None:
     with pytest.warns(WeakFingerprintWarning, match="SHA1") as caught:
         TCPConnector(pins={"example.com": [bytes(20)]})
     assert caught[0].filename == __file__
+
+
+@pytest.mark.fault("T08")
+def test_the_zone_of_an_address_makes_no_difference() -> None:
+    """It says by what way an address is reached, not who it is: the pins hold. A pattern with a zone goes before."""
+    pins = PinSet({"fe80::1": [digest("any")], "fe80::1%eth1": [digest("one")]})
+    assert pins.for_host("fe80::1%eth0") == pins.for_host("fe80::1") == (pin("any"),)
+    assert pins.for_host("fe80::1%eth1") == (pin("one"),)
+    assert pins.for_host("fe80::2%eth0") == ()
