@@ -17,6 +17,7 @@ import uvloop
 import keepwarm
 from examples.demo.load import TIME_LIMIT, Call, Load, Target
 from examples.demo.options import Options, parse
+from examples.demo.pool_numbers import pool_numbers
 from examples.demo.screen import Screen, summary
 from examples.demo.servers import Servers, running_servers
 
@@ -111,6 +112,9 @@ async def call_all(
             screen.end()
             if load.rows:
                 print("\n".join(summary(load.rows, screen.style)), flush=True)
+                if numbers := pool_numbers(connectors):
+                    lines = [f"  {screen.style.dim(line)}" for line in numbers]
+                    print("\n".join(["", "  What the pools counted:", *lines]), flush=True)
     return 1 if any(row.failed for row in load.rows) else 0
 
 
