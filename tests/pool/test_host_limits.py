@@ -115,9 +115,9 @@ async def test_beside_a_total_limit() -> None:
         two = r.ask(B)
         await turns(2)
         r.clock.advance(1.01)
-        with pytest.raises(PoolTimeoutError, match="raise limit_per_host or pool_timeout.*limit 1, limit_total 2"):
+        with pytest.raises(PoolTimeoutError, match=r"raise limit_per_host or pool_timeout.*limit 1, limit_total 2"):
             await one
-        with pytest.raises(PoolTimeoutError, match="raise limit_total or pool_timeout.*limit 3, limit_total 2"):
+        with pytest.raises(PoolTimeoutError, match=r"raise limit_total or pool_timeout.*limit 3, limit_total 2"):
             await two
 
 

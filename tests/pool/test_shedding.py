@@ -144,8 +144,8 @@ async def test_the_error() -> None:
         assert str(error) == (
             "no connection to http://a.example:80 would come free in time: 10 wait for the limit already and 10 are "
             "served in a second, so it would take about 1.1 s, and the call can wait for 1.05 s: raise limit, give the "
-            "call more time, or send less (limit 1, limit_total None, leased 1, idle 0, dialling 0, detached 0, closing "
-            "0, waiting 10, the oldest for 0 s; held longest: connection 1 to http://a.example:80 for 0 s)"
+            "call more time, or send less (limit 1, limit_total None, leased 1, idle 0, dialling 0, detached 0, "
+            "closing 0, waiting 10, the oldest for 0 s; held longest: connection 1 to http://a.example:80 for 0 s)"
         )
         copy = pickle.loads(pickle.dumps(error))
         assert (copy.shortage, copy.pace, copy.estimated_wait) == (error.shortage, error.pace, error.estimated_wait)
@@ -247,7 +247,7 @@ async def test_connections_that_serve_once() -> None:
         queued = await r.queue(20)
         for task in queued[:15]:
             r.clock.advance(0.1)
-            (held,) = [channel for channel in r.pool.channels]
+            (held,) = r.pool.channels
             r.pool.close_channel(held, "error", politely=False)
             await turns(4)
             assert task.done()
