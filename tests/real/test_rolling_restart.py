@@ -105,8 +105,8 @@ async def until_gone(connector: TCPConnector, host: str) -> float:
 
 @pytest.mark.fault("D06")
 async def test_a_rolling_restart_of_eight_nginx(fleet: Fleet) -> None:
-    """Each leaves the name, is restarted once nobody is connected to it, and comes back: no GET fails, connections to
-    an address that left are gone within two seconds, and in the end the share of each address is within a fifth of even."""
+    """Each leaves the name, is restarted once nobody is connected to it, and comes back. No GET fails, connections to
+    an address that left are gone within two seconds, and in the end each has its share, a fifth more or less."""
     fleet.announce(HOSTS)
     options = DNSOptions(nameservers=[fleet.names.address], timeout=0.5, tries=2)
     connector = TCPConnector(dns=options)
