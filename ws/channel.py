@@ -1,8 +1,8 @@
 """WSChannel: an upgraded connection that carries WebSocket messages.
 
 It feeds what arrives to the protocol, keeps the messages until somebody takes them, stops reading when there are too
-many, and sees the end through: the closing handshake, a lost connection, a peer that is silent. All its times are one
-deadline of the pool's clock: there is no timer and no task for a WebSocket.
+many, and sees the end through: the closing handshake, a lost connection, a peer that is silent. There is no timer and
+no task for a WebSocket.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ from keepwarm.ws.channel_errors import (
 from keepwarm.ws.errors import WebSocketError
 from keepwarm.ws.messages import CLOSE_ABNORMAL, Message, MsgType
 from keepwarm.ws.protocol import MAX_BATCH, WSProtocol
-from keepwarm.ws.pulse import Pulse
+from keepwarm.ws.replies import MOST_UNANSWERED, Replies
+from keepwarm.ws.times import Times
 
 # Reading stops when more than this has arrived, or come out of the compression, since the queue of messages was last
 # empty.
@@ -37,9 +38,6 @@ HIGH_WATER: Final = 262144
 LINGER_SECONDS: Final = 1.0
 # When the peer breaks the protocol, messages that came before are still the reader's to answer, for this long.
 ANSWER_SECONDS: Final = 1.0
-# Only the last of several pings needs an answer (RFC 6455 5.5.3), so answers do not pile up. A peer that sends this
-# many and does not read the answer to one of them is not going to.
-MOST_UNANSWERED: Final = 10_000
 
 
 class WSChannel:
@@ -50,17 +48,15 @@ class WSChannel:
     """
 
     __slots__ = (
-        "_close_at",
         "_discards",
         "_end_waiter",
         "_is_dying",
         "_loss",
-        "_patience",
         "_pulse",
         "_reads_on",
-        "_receive_at",
+        "_replies",
         "_size",
-        "_unanswered_from",
+        "_times",
         "_upgraded",
         "close_code",
         "error",
@@ -74,15 +70,12 @@ class WSChannel:
     )
 
     def __init__(self, upgraded: Upgraded, protocol: WSProtocol, *, heartbeat: float | None = None) -> None:
-        clock = upgraded.clock
         self._upgraded = upgraded
-        self._pulse = Pulse(upgraded, protocol, clock, heartbeat) if heartbeat and clock is not None else None
+        self._times = Times(upgraded, protocol, heartbeat)
+        self._pulse = self._times.pulse
+        self._replies = Replies(upgraded, protocol)
         self._end_waiter: asyncio.Future[None] | None = None
-        self._receive_at = NEVER
-        self._close_at = NEVER
-        self._patience = 0.0  # seconds that the receiver waits
         self._size = 0
-        self._unanswered_from = 0
         self._loss: ClientError | None = None  # told once what came before it has been read
         self._reads_on = False  # the next turn of the loop reads what a full batch has left over
         self._is_dying = False  # the peer broke the protocol, and what came before may still be answered
@@ -104,7 +97,7 @@ class WSChannel:
     def start(self) -> None:
         """Take the connection over; what came behind the handshake is read now."""
         self._upgraded.take_over(self)
-        self._rearm()
+        self._times.rearm()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -153,7 +146,7 @@ class WSChannel:
                 self._peer_failed(protocol.failed)
             return
         if protocol.has_output:
-            self._flush()
+            self._reply()
         if protocol.close_received and not self.is_over:
             self._peer_finished()
         if protocol.has_room:
@@ -189,7 +182,7 @@ class WSChannel:
 
     def writing_resumed(self) -> None:
         if self.protocol.has_output and not (self._upgraded.is_lost or self._is_dying):
-            self._flush()
+            self._reply()
 
     def pool_closed(self) -> None:
         if not self.is_over:
@@ -201,17 +194,16 @@ class WSChannel:
             self._fail(belongs_elsewhere(self.endpoint))
 
     def on_deadline(self, now: float) -> None:
-        if now >= self._close_at:
-            self._close_at = NEVER
-            self._close_overdue()
-        if now >= self._receive_at:
-            self._receive_at = NEVER
-            self._receive_overdue()
-        pulse = self._beating
-        if pulse is not None and pulse.has_died(now, self.is_held_up):
-            self._fail(nothing_said(self.endpoint, pulse.interval))
+        times = self._times
+        if times.is_end_due(now):
+            self._end_overdue()
+        if times.is_message_due(now):
+            self._message_overdue(times.patience)
+        interval = times.dead_for(now, is_paused=self.is_held_up)
+        if interval is not None and not self.is_over:
+            self._fail(nothing_said(self.endpoint, interval))
             self.abort()
-        self._rearm()
+        times.rearm()
 
     # Reading
 
@@ -219,18 +211,14 @@ class WSChannel:
         """Somebody waits until there is a message, or nothing more to wait for: it is done then. After `seconds` it
         raises ClientTimeoutError. `end_to_wait` must follow; messages stay where they are."""
         if seconds:
-            clock = self._upgraded.clock
-            if clock is not None:
-                self._patience = seconds
-                self._receive_at = clock.now() + seconds
-                self._rearm()
+            self._times.limit_receiving(seconds)
         waiter = self.waiter = self.loop.create_future()
         return waiter
 
     def end_to_wait(self) -> None:
         """Nobody waits any more."""
         self.waiter = None
-        self._receive_at = NEVER
+        self._times.receive_at = NEVER
 
     def taken(self) -> None:
         """The queue has been emptied: read on."""
@@ -301,19 +289,9 @@ class WSChannel:
         except OSError as exc:
             raise sending_is_over(self.endpoint, self.error or exc, self.protocol.close_code) from exc
 
-    def _flush(self) -> None:
-        """Send what the protocol itself has to say. While the peer does not read, pongs wait, and later ones replace
-        earlier ones (FAULTS W20). A close frame does not wait: it is the last one."""
-        protocol, channel = self.protocol, self._upgraded.channel
-        transport = channel.transport
-        if transport is None or transport.is_closing():
-            return
-        if protocol.finished or not channel.is_write_paused:
-            transport.write(protocol.take_output())
-            self._unanswered_from = 0
-        elif not self._unanswered_from:
-            self._unanswered_from = protocol.pings
-        elif protocol.pings - self._unanswered_from > MOST_UNANSWERED:
+    def _reply(self) -> None:
+        """Send what the protocol itself has to say."""
+        if not self._replies.send():
             self._fail(pings_unread(self.endpoint, MOST_UNANSWERED))
             self._wake()
             self._upgraded.close("protocol")
@@ -337,10 +315,8 @@ class WSChannel:
             self.taken()
         if self.is_over:
             return
-        clock = self._upgraded.clock
-        if seconds and clock is not None:
-            self._close_at = clock.now() + seconds
-            self._rearm()
+        if seconds:
+            self._times.limit_end(seconds)
         waiter = self._end_waiter = self.loop.create_future()
         try:
             await waiter
@@ -373,26 +349,21 @@ class WSChannel:
         self.is_over = True
         self._resume()  # to see the end of the connection
         self._wake()
-        clock = self._upgraded.clock
-        if clock is not None and not self._upgraded.is_lost:
-            self._close_at = clock.now() + LINGER_SECONDS
-            self._rearm()
+        self._times.limit_end(LINGER_SECONDS)
 
     def _peer_failed(self, error: WebSocketError) -> None:
         """The peer broke the protocol. What came before that may still be answered, if somebody takes it soon."""
-        clock = self._upgraded.clock
-        if len(self.queue) > 1 and not (self._is_dying or self._discards or self._upgraded.is_lost or clock is None):
+        if len(self.queue) > 1 and not (self._is_dying or self._discards or self._upgraded.is_lost):
             self._is_dying = True
             self._pause()
-            self._close_at = clock.now() + ANSWER_SECONDS
-            self._rearm()
+            self._times.limit_end(ANSWER_SECONDS)
             self._wake()
             return
         self.is_over = True
         self.error = error
         self.close_code = error.code
         if self.protocol.has_output:
-            self._flush()
+            self._reply()
         self._resume()  # to see the end of the connection
         self._wake()
         self._upgraded.close("protocol", politely=True)
@@ -412,19 +383,7 @@ class WSChannel:
 
     # Time
 
-    @property
-    def _beating(self) -> Pulse | None:
-        """The heartbeat as long as it may beat: no ping follows a close frame."""
-        return None if self.is_over or self.protocol.close_sent else self._pulse
-
-    def _rearm(self) -> None:
-        when = min(self._close_at, self._receive_at)
-        pulse = self._beating
-        if pulse is not None:
-            when = min(when, pulse.next_look())
-        self._upgraded.watch(when)
-
-    def _close_overdue(self) -> None:
+    def _end_overdue(self) -> None:
         if self.is_over:
             self._upgraded.close("drain", politely=True)
         elif self.protocol.failed is not None:
@@ -432,7 +391,7 @@ class WSChannel:
         else:
             self.abort(close_overdue(self.endpoint))
 
-    def _receive_overdue(self) -> None:
+    def _message_overdue(self, seconds: float) -> None:
         waiter = self.waiter
         if waiter is not None and not waiter.done():
-            waiter.set_exception(nothing_came(self.endpoint, self._patience))
+            waiter.set_exception(nothing_came(self.endpoint, seconds))
