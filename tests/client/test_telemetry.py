@@ -1,6 +1,8 @@
 """OpenTelemetry: the metrics and spans of the HTTP conventions, as the SDK's own exporters get them."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -173,3 +175,22 @@ async def test_stopping() -> None:
             task.cancel()
             await asyncio.wait([task])
             assert len(seen.ended()) == 1
+
+
+async def test_the_api_alone_will_do() -> None:
+    """Without an SDK nothing is exported and nothing fails; and keepwarm by itself loads none of it."""
+    async with serve() as server, session() as calls:
+        assert calls.connector is not None
+        stop = instrument(calls.connector)
+        assert await fetch(calls, server.url("/a")) == "/a"
+        stop()
+    code = (
+        "import sys, keepwarm\n"
+        "loaded = lambda name: any(module.startswith(name) for module in sys.modules)\n"
+        "assert not loaded('opentelemetry')\n"
+        "import keepwarm.otel\n"
+        "keepwarm.otel.instrument(keepwarm.BaseConnector())\n"
+        "assert loaded('opentelemetry') and not loaded('opentelemetry.sdk')\n"
+    )
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

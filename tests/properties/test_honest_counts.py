@@ -1,4 +1,4 @@
-"""The numbers add up at every turn of the loop, whatever happens (law 4, law 9)."""
+"""The numbers add up at every turn of the loop, whatever happens (law 4, law 9), and the events tell the same."""
 
 import asyncio
 import random
@@ -9,6 +9,7 @@ import pytest
 from keepwarm.pool import states
 from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.errors import ClientError
+from keepwarm.pool.events import ConnectionEvent, Event, Events
 from keepwarm.pool.pool import Pool
 from keepwarm.pool.stats import EndpointStats
 from tests.support.fake_channels import A, B, C, FakeChannel, Rig, rig
@@ -37,6 +38,36 @@ def check(pool: Pool) -> None:
         held[state] for state in (states.IDLE, states.LEASED, states.DETACHED)
     )
     assert total.closing >= held[states.CLOSING]  # dials that were given up are among them
+
+
+AFTER = {"leased": "leased", "released": "idle", "detached": "detached", "retired": "going", "dial_started": "going"}
+
+
+class Mirror:
+    """The same numbers, made of nothing but events."""
+
+    def __init__(self, r: Rig) -> None:
+        self._state: dict[int | None, str] = {}
+        events = Events()
+        events.subscribe(self._hear)
+        events.attach(r.pool.hear)
+
+    def _hear(self, event: Event) -> None:
+        assert isinstance(event, ConnectionEvent)
+        before, number = self._state.get(event.connection), event.connection
+        if event.kind == "lost" or (event.kind == "dial_ended" and event.reason != "connected"):
+            assert before is not None
+            del self._state[number]
+            return
+        after = "idle" if event.kind == "dial_ended" else AFTER[event.kind]
+        assert (before is None) is (event.kind == "dial_started")
+        assert event.kind not in ("leased", "released") or before != after
+        self._state[number] = after
+
+    def check(self, total: EndpointStats) -> None:
+        count = Counter(self._state.values())
+        assert (count["idle"], count["leased"], count["detached"]) == (total.idle, total.leased, total.detached)
+        assert count["going"] == total.dialling + total.closing
 
 
 async def caller(r: Rig, chance: random.Random) -> None:
@@ -78,10 +109,12 @@ async def test_the_numbers_add_up_at_every_turn(seed: int, total: int | None) ->
     """Callers come, wait, are cancelled; dials succeed, fail and are given up; peers hang up; time passes."""
     chance = random.Random(seed)
     async with rig(limit=3, total=total, at_once=False, conn_timeout=2) as r:
+        mirror = Mirror(r)
         tasks = [asyncio.ensure_future(caller(r, chance)) for _ in range(CALLERS)]
         for turn in range(TURNS):
             await asyncio.sleep(0)
             check(r.pool)
+            mirror.check(r.total)
             for dial in r.dials.pending:
                 what = chance.random()
                 if what < 0.3:
@@ -104,6 +137,7 @@ async def test_the_numbers_add_up_at_every_turn(seed: int, total: int | None) ->
         r.pool.close()
         for _ in range(4):
             check(r.pool)
+            mirror.check(r.total)
             await turns(1)
     assert served > 200
     assert r.total.dial_failures and r.total.wait.count and len(r.total.retired) >= 5
