@@ -12,8 +12,10 @@ from keepwarm.client.errors import ClientPayloadError, ResponseDisconnected
 from keepwarm.client.session import ClientSession
 from keepwarm.client.timings import Timings
 from keepwarm.pool.errors import ConnectError
+from keepwarm.pool.events import ConnectionEvent
 from tests.support.calling import WatchedConnector, fetch, serve, session
 from tests.support.server import Answer, Cut, Peer, RecvRequest, Send, Stall, answering, response, unserved_port
+from tests.support.ws_peer import echo
 
 pytestmark = pytest.mark.asyncio
 
@@ -214,3 +216,22 @@ async def test_a_forgotten_answer_is_named_while_leaks_are_looked_for() -> None:
             assert ("it was made at" in str(caught[0].message)) is bool(place)
             assert ("source_traceback" in context) is bool(place)
             assert connector.stats().total.leased == 0
+
+
+async def test_a_websocket_leaves_the_pool_with_its_answer() -> None:
+    """Its call is over with the 101; its connection is detached, and lost in the end."""
+    async with serve(echo) as server, session() as calls:
+        assert calls.connector is not None
+        seen = calls_of(calls)
+        connections: list[str] = []
+        calls.connector.subscribe(
+            lambda event: connections.append(event.kind) if isinstance(event, ConnectionEvent) else None
+        )
+        async with calls.ws_connect(server.url().replace("http", "ws", 1)) as ws:
+            await ws.send_str("hello")
+            assert await ws.receive_str() == "hello"
+            assert seen[-1].status == 101
+            assert kinds(seen) == ["queued", "leased", "sent", "head", "body_ended"]
+            assert connections == ["dial_started", "dial_ended", "leased", "detached"]
+        await calls.connector.close()
+        assert connections[4:] == ["retired", "lost"] or connections[4:] == ["lost"]
