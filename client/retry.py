@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from keepwarm.client.backoff import Backoff
+from keepwarm.client.cookie_date import parse_cookie_date
 from keepwarm.client.errors import HttpProxyError, InvalidInput, ResponseDisconnected
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
@@ -125,10 +125,9 @@ def retry_after(text: str | None) -> float:
     text = text.strip()
     if text.isascii() and text.isdecimal():
         return float(text) if len(text) < 20 else math.inf
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - wall_time())
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
+    # All forms of RFC 9110 5.6.7 are dates of cookies too.
+    date = parse_cookie_date(text)
+    return 0.0 if date is None else max(0.0, date - wall_time())
 
 
 def check_retry(retry: object) -> RetryPolicy | None:

@@ -117,6 +117,7 @@ def test_retry_after_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keepwarm.client.retry.wall_time", now.timestamp)
     assert retry_after(format_datetime(now.replace(second=30), usegmt=True)) == 30
     assert retry_after(format_datetime(now.replace(year=2025), usegmt=True)) == 0
+    assert retry_after("Friday, 01-May-26 12:01:00 GMT") == retry_after("Fri May  1 12:01:00 2026") == 60
 
 
 # The budget
