@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 URL    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check real compliance bench bench-pool soak examples clean
+.PHONY: help setup demo test test-all check real compliance bench bench-pool faults soak examples clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 16
@@ -53,6 +53,9 @@ bench: $(VENV)/.stamp ## the warm path against the floor and the peers, in one i
 
 bench-pool: $(VENV)/.stamp ## the pool alone, without sockets: microseconds for a step, and how they grow
 	@$(BIN)/python -m benchmarks.pool_bench
+
+faults: $(VENV)/.stamp ## every network fault, on every way, in every phase: the table (ARGS=--write: into docs/ too)
+	@$(BIN)/python -m tests.matrix $(ARGS)
 
 soak: $(VENV)/.stamp ## the long runs: every cancellation point, property test, leaks
 	@$(BIN)/python -m pytest -q --soak -m soak

@@ -229,7 +229,8 @@ class End(asyncio.Protocol):
     def finish(self) -> None:
         """FIN."""
         if self.alive and self.transport is not None:
-            self.transport.write_eof()
+            with suppress(OSError):  # reset by now, and the loop has not told yet
+                self.transport.write_eof()
 
     def reset(self) -> None:
         """RST. What the kernel has not sent is lost."""
@@ -245,6 +246,7 @@ class Link:
     def __init__(self, relay: Relay, chance: random.Random) -> None:
         self._relay = relay
         self._chance = chance
+        self._struck = ""
         self.changes = Changes()
         self.client = End(self, accepted=True)
         self.server = End(self, accepted=False)
@@ -265,6 +267,11 @@ class Link:
         """RST on both sides."""
         self.client.reset()
         self.server.reset()
+
+    def strike(self, how: str) -> None:
+        """Do now, to both directions, what a fault does after so many bytes: "reset", "fin" or "black hole"."""
+        self._struck = how
+        self.on_change()
 
     def finish(self) -> None:
         """FIN on both sides."""
@@ -288,7 +295,11 @@ class Link:
         end, how = faults.end()
         passed = 0
         while passed < end:
-            if not await self._ready(source, sink, faults):
+            is_ready = await self._ready(source, sink, faults)
+            if self._struck:
+                await self._strike(self._struck, source, sink)
+                return
+            if not is_ready:
                 break
             data = source.take(min(self._size(faults), int(min(end - passed, PIECE))))
             await self._delay(faults, len(data))
@@ -306,7 +317,7 @@ class Link:
     async def _ready(self, source: End, sink: End, faults: Faults) -> bool:
         """Wait for bytes to pass on; False at the end. The idle end strikes here."""
         age, how = faults.idle_end()
-        waiting = self.changes.until(lambda: source.unread or source.eof or source.lost or sink.lost)
+        waiting = self.changes.until(lambda: self._struck or source.unread or source.eof or source.lost or sink.lost)
         try:
             await asyncio.wait_for(waiting, age)
         except TimeoutError:
