@@ -21,9 +21,10 @@ async def reconnecting(
 ) -> AsyncGenerator[ClientWebSocketResponse, None]:
     """One WebSocket after another, each closed before the next. Raises what trying again will not mend.
 
-    A WebSocket over which nothing was received, and which did not last longer than the longest pause, counts as a
-    failure, for a server that takes connections only to drop them must not be stormed. `chance` gives numbers from 0
-    to 1, `sleep` waits, `now` is a time in seconds.
+    A server that takes connections only to drop them must not be stormed, not even if it says why each time. So a
+    WebSocket that the server ended counts as a failure if it lasted less than the first pause, or if nothing was
+    received over it in less than the longest one. `chance` gives numbers from 0 to 1, `sleep` waits, `now` is a time in
+    seconds.
     """
     failures = 0
     while True:
@@ -38,8 +39,10 @@ async def reconnecting(
             try:
                 yield websocket
             finally:
+                lasted, has_ended = now() - opened_at, websocket.closed
                 await websocket.close()
-            was_of_use = websocket.has_received or now() - opened_at > backoff.longest
+            least = backoff.first if websocket.has_received else backoff.longest
+            was_of_use = lasted > least or (websocket.has_received and not has_ended)
             failures = 0 if was_of_use else failures + 1
             error = websocket.exception()
             if error is not None and backoff.is_spent(failures):

@@ -18,7 +18,7 @@ from tests.support.calling import Conserved, serve, session
 from tests.support.leaks import turns
 from tests.support.server import ScriptedServer, answering, response, unserved_port
 from tests.support.ws_frames import TEXT, server_frame
-from tests.support.ws_peer import echo, hang_up, polite_close, saying
+from tests.support.ws_peer import closing, echo, hang_up, polite_close, saying
 
 pytestmark = pytest.mark.asyncio
 
@@ -80,7 +80,7 @@ def test_a_backoff_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 
 async def test_failures_are_tried_again_after_growing_pauses() -> None:
-    """A refused connect, a 503, and a connection that is dropped at once; a message sets the count back."""
+    """A 503, and a connection that is dropped at once; one that was of use for a while sets the count back."""
     scripts = [
         answering(lambda request: response("503 Busy")),
         saying(then=hang_up),
@@ -94,6 +94,7 @@ async def test_failures_are_tried_again_after_growing_pauses() -> None:
         async with aclosing(waits.loop(calls, server.url("/ws"))) as sockets:
             async for ws in sockets:
                 got.append([message.data async for message in ws if isinstance(message.data, str)])
+                waits.time += 2 * len(got[-1])
                 if server.accepted == 4:
                     break
         assert got == [[], ["news"], []]
@@ -161,6 +162,30 @@ async def test_a_server_that_drops_everybody_is_not_stormed() -> None:
                 async for _ in ws:
                     pass
         assert (server.accepted, waits.pauses) == (4, [1, 2, 4])
+
+
+async def test_a_server_that_says_why_and_drops_is_not_stormed_either() -> None:
+    """A message before the end makes no difference while the connections last less than the first pause."""
+    waits = Waits()
+    async with serve(saying(server_frame(TEXT, b"overloaded") + closing(1013), then=hang_up)) as server:
+        async with session() as calls, aclosing(waits.loop(calls, server.url("/ws"))) as sockets:
+            async for ws in sockets:
+                assert [message.data async for message in ws] == ["overloaded"]
+                if server.accepted == 5:
+                    break
+        assert waits.pauses == [1, 2, 4, 5]
+
+
+async def test_who_leaves_an_open_websocket_gets_the_next_at_once() -> None:
+    """How often is the user's affair then."""
+    waits = Waits()
+    async with serve(saying(server_frame(TEXT, b"x"))) as server, session() as calls:
+        async with aclosing(waits.loop(calls, server.url("/ws"))) as sockets:
+            async for ws in sockets:
+                assert await ws.receive_str() == "x"
+                if server.accepted == 3:
+                    break
+        assert waits.pauses == []
 
 
 async def test_a_websocket_that_only_sends() -> None:
