@@ -1,35 +1,15 @@
 """How long callers wait, how many may, and what they are told."""
 
 import asyncio
-import sys
-from collections.abc import Callable
-from types import FrameType
 
 import pytest
 
 from keepwarm.pool.errors import ClientTimeoutError, ConnectTimeoutError, PoolFullError, PoolTimeoutError
 from tests.support.fake_channels import A, B, rig
 from tests.support.leaks import turns
+from tests.support.lines import lines
 
 pytestmark = pytest.mark.asyncio
-
-
-def lines(call: Callable[[], object]) -> int:
-    """How many lines of Python a call runs."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: object) -> "Callable[..., object]":
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 @pytest.mark.fault("P46")

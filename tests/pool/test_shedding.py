@@ -1,17 +1,20 @@
 """Shedding: its options, the pace it goes by, and whom it refuses."""
 
 import pickle
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
+from keepwarm.pool.channel import Channel
 from keepwarm.pool.connector import BaseConnector
-from keepwarm.pool.errors import PoolFullError, PoolShedError
+from keepwarm.pool.errors import PoolClosedError, PoolFullError, PoolShedError
 from keepwarm.pool.pace import Pace
 from keepwarm.pool.shedding import Shedding, check_shed
 from keepwarm.pool.tcp_connector import TCPConnector
 from tests.support.fake_channels import A, B, FakeChannel, Rig, rig
 from tests.support.leaks import turns
+from tests.support.lines import lines
 from tests.support.overload import Overload
 
 # The options
@@ -270,6 +273,38 @@ async def test_max_waiting_comes_first() -> None:
         task = r.ask(deadline=r.clock.now() + 0.01)
         await turns(1)
         assert type(task.exception()) is PoolFullError
+
+
+@pytest.mark.asyncio
+@pytest.mark.fault("R09")
+@pytest.mark.fault("G10")
+async def test_a_refusal_costs_the_same_in_a_long_queue() -> None:
+    """As many steps with two thousand callers in the queue as with twenty."""
+    cost = []
+    for waiting in (20, 2000):
+        async with rig(limit=1, shed=Shedding()) as r:
+            await paced(r)
+            await r.queue(waiting)
+            caller = r.pool.acquire(A, deadline=r.clock.now() + 0.1)
+
+            def arrive(caller: Coroutine[Any, Any, Channel] = caller) -> None:
+                with pytest.raises(PoolShedError):
+                    caller.send(None)
+
+            cost.append(lines(arrive))
+    assert cost[1] <= cost[0] + 5
+
+
+@pytest.mark.asyncio
+@pytest.mark.fault("P47")
+async def test_close_with_callers_waiting() -> None:
+    """All of them are told in one turn that the connector is closed."""
+    async with rig(limit=9, per_host={"*.example": 1}, shed=Shedding()) as r:
+        await paced(r)
+        tasks = await r.queue(100)
+        r.pool.close()
+        await turns(1)
+        assert {type(task.exception()) for task in tasks} == {PoolClosedError}
 
 
 # Overload
