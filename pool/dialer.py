@@ -8,7 +8,6 @@ import asyncio
 import errno
 import socket
 import ssl
-from functools import partial
 from typing import Protocol
 
 from keepwarm.pool.address import Address
@@ -115,7 +114,7 @@ class Dialer:
             opening.abort()
             raise
         if opening.on_lost is not None:
-            secure.tell_also(partial(opening.on_lost, None))
+            secure.tell_also(opening.on_lost)
         return secure
 
     async def _open_plain(self, req: DialRequest, host: str, port: int) -> Opening:
@@ -179,7 +178,7 @@ class Dialer:
 def _kept(opening: Opening, choice: Choice) -> Opening:
     """The connection is fit for use, and a load of its address until its end."""
     choice.served()
-    opening.tell_also(choice.over)
+    opening.tell_also(lambda _: choice.over())
     return opening
 
 

@@ -74,12 +74,12 @@ class Opening(asyncio.Protocol):
         if on_lost is not None:
             on_lost(ConnectionAbortedError("the connection was given up before it was used"))
 
-    def tell_also(self, on_lost: Callable[[], object]) -> None:
-        """Have `on_lost` called, too, once the connection is gone."""
+    def tell_also(self, on_lost: Callable[[BaseException | None], object]) -> None:
+        """Have `on_lost` called, too, once the connection is gone, with what ended it."""
         first = self.on_lost
 
         def both(error: BaseException | None) -> None:
-            on_lost()
+            on_lost(error)
             if first is not None:
                 first(error)
 

@@ -18,6 +18,7 @@ from tests.support.calling import fetch, numbers
 from tests.support.certificates import client_context, server_context
 from tests.support.dialing import until
 from tests.support.proxies import ESTABLISHED, ORIGIN, PROXY, RelayingProxy, through
+from tests.support.relay import Relay
 from tests.support.server import Peer, ScriptedServer
 
 pytestmark = pytest.mark.asyncio
@@ -105,6 +106,23 @@ async def test_proxy_and_origin_that_both_fail_over_a_session() -> None:
                 assert await fetch(calls, f"https://{ORIGIN}:{origin.port}/x") == "/x"
                 await until(lambda: all(peer.closed for peer in origin.connections))
         assert hellos == [4, 3]
+
+
+@pytest.mark.fault("T10")
+async def test_what_broke_is_not_taken_up() -> None:
+    """A tunnel that was reset leaves no session, neither of the origin nor of the proxy that it led through."""
+    async with (
+        ScriptedServer(ssl=server_context()) as origin,
+        RelayingProxy(server_context()) as proxy,
+        Relay(proxy.port) as relay,
+        through(relay.port, scheme="https") as calls,
+    ):
+        url = f"https://{ORIGIN}:{origin.port}/x"
+        assert await fetch(calls, url) == "/x"
+        relay.links[0].strike("reset")
+        await until(lambda: numbers(calls).open == 0)
+        assert await fetch(calls, url) == "/x"
+        assert resumed(origin) == proxy.resumed == [False, False]
 
 
 # reload_tls
