@@ -139,6 +139,8 @@ class Control(Holdings):
         self._callers.bound_by(total)
         for home in list(self._endpoints.in_use.values()):
             limit = home.limit = limits.of(home.endpoint)
+            if total is not None and not home.has_room:
+                total.leave(home)  # it could dial under the old limit
             if limit is not None:
                 for channel in home.oldest_idle(home.open - home.closing - limit):
                     self.close_channel(channel, SHRUNK)

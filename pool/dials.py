@@ -166,7 +166,7 @@ class Dials:
 
     async def _run(self, dial: Dial) -> None:
         home = dial.home
-        if home.is_overdialled or self.is_paused:
+        if home.is_overdialled or self.is_paused or self._is_one_too_many(home):
             # Decided again just before dialling (law 3): whoever wanted this has been served meanwhile.
             self._over(dial)
             return
@@ -186,6 +186,11 @@ class Dials:
             protocol.retiring = protocol.retiring or dial.retiring
             self._end(dial, channel=protocol)
             self._owner.adopt(home, protocol)
+
+    def _is_one_too_many(self, home: EndpointPool) -> bool:
+        """Whether a limit has shrunk since the dial took its slot."""
+        total = self._total
+        return (home.limit is not None and home.open > home.limit) or (total is not None and total.open > total.most)
 
     def _task_done(self, dial: Dial, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()

@@ -201,6 +201,29 @@ async def test_a_dial_that_is_one_too_many() -> None:
         assert (r.of().open, r.of().retired) == (1, {SHRUNK: 1})
 
 
+async def test_a_dial_that_has_its_slot_and_has_not_begun() -> None:
+    """It is decided again just before: no connection is begun above the new limit."""
+    async with rig(at_once=False) as r:
+        tasks = [r.ask() for _ in range(3)]
+        r.loop.call_soon(r.pool.resize, Limits(1))  # between the arrivals and the dials
+        await turns(4)
+        assert (len(r.dials.made), r.of().dialling) == (1, 1)
+        for task in tasks:
+            task.cancel()
+
+
+async def test_more_in_total_and_less_for_each() -> None:
+    """An endpoint that waited for a slot of the total is not given one that its own limit forbids now."""
+    async with rig(total=1) as r:
+        held = await r.lease()
+        (task,) = await r.queue(1)
+        r.pool.resize(Limits(1, 2))
+        await turns(3)
+        assert (r.of().open, task.done()) == (1, False)
+        r.pool.release(held)
+        r.pool.release(await task)
+
+
 async def test_a_total_limit_comes_and_goes() -> None:
     """Its order is made of what is there: the least recently used of all endpoints go first."""
     async with rig() as r:
