@@ -35,7 +35,7 @@ check: $(VENV)/.stamp ## ruff, strict mypy on the installed wheel, layering
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@tests/typecheck.sh $(BIN)
-	@$(BIN)/python -m pytest -q tests/test_layering.py tests/test_names.py
+	@$(BIN)/python -m pytest -q tests/test_layering.py tests/test_names.py tests/test_map.py
 
 real: $(VENV)/.stamp ## the same calls against servers from Debian's packages (installs them)
 	@tests/real/install.sh
