@@ -63,7 +63,7 @@ class Addresses:
 def make_certificates(directory: Path) -> str:
     """Write server.pem and ca.pem; the path of the latter."""
     authority = trustme.CA()
-    # One authority between the root and the server, as almost everywhere: a full handshake has two certificates to read.
+    # One authority between the root and the server, as almost everywhere: a full handshake reads two certificates.
     certificate = authority.create_child_ca().issue_cert(HOST, "localhost")
     certificate.private_key_and_cert_chain_pem.write_to_path(str(directory / "server.pem"))
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))

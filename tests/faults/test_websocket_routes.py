@@ -46,9 +46,12 @@ async def talk(session: ClientSession, url: str) -> None:
 async def test_direct(scheme: str) -> None:
     """The four schemes are two: with TLS and without (D-08)."""
     secure = scheme in ("wss", "https")
-    async with echo_server(server_context() if secure else None) as port:
-        async with ClientSession(connector=TCPConnector(ssl_context=client_context())) as session:
-            await talk(session, f"{scheme}://localhost:{port}/")
+    connector = TCPConnector(ssl_context=client_context())
+    async with (
+        echo_server(server_context() if secure else None) as port,
+        ClientSession(connector=connector) as session,
+    ):
+        await talk(session, f"{scheme}://localhost:{port}/")
 
 
 @pytest.mark.fault("W07")
@@ -80,6 +83,9 @@ async def test_a_tunnel_in_plain_text_is_no_forward_connection() -> None:
 async def test_over_a_unix_socket(secure: bool, tmp_path: Path) -> None:
     """The host of the URL is only a name there (I-05)."""
     path = str(tmp_path / "ws.sock")
-    async with unix_serve(echo, path, ssl=server_context() if secure else None):
-        async with ClientSession(connector=UnixConnector(path, ssl_context=client_context())) as session:
-            await talk(session, f"{'wss' if secure else 'ws'}://{ORIGIN}/")
+    connector = UnixConnector(path, ssl_context=client_context())
+    async with (
+        unix_serve(echo, path, ssl=server_context() if secure else None),
+        ClientSession(connector=connector) as session,
+    ):
+        await talk(session, f"{'wss' if secure else 'ws'}://{ORIGIN}/")

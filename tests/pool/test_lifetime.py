@@ -197,7 +197,7 @@ async def test_a_detached_connection_stays() -> None:
 
 
 async def test_expire_of_a_connector() -> None:
-    """Hosts are normalised; bad ones, and a closed connector, are refused; before the first connect there is nothing."""
+    """Hosts are normalised; bad ones and a closed connector are refused; before the first connect there is nothing."""
     connector = FakeConnector()
     assert connector.expire("a.example") == 0
     (await connector.connect(TO_A)).release()
