@@ -99,7 +99,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
     ) -> None:
         if unknown:
             name = next(iter(unknown))
-            raise unknown_argument("ClientSession", unknown) or TypeError(f"ClientSession has no argument '{name}'")
+            text = f"ClientSession has no argument '{name}': help(ClientSession) lists those it has"
+            raise unknown_argument("ClientSession", unknown) or TypeError(text)
         if not isinstance(limits, HeadLimits):
             raise TypeError(f"limits must be a HeadLimits, got {limits!r}")
         skip = check_skip(skip_auto_headers)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Never
 
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
@@ -14,6 +14,7 @@ from keepwarm.pool.dialer import Dialer, LocalAddr, check_family, check_local_ad
 from keepwarm.pool.dns_cache import DNSCache
 from keepwarm.pool.dns_follow import Follower
 from keepwarm.pool.dns_options import DNSOptions
+from keepwarm.pool.foreign import unknown_option
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.health import AddressHealth, AddressPolicy
 from keepwarm.pool.leak_finder import OnLeak
@@ -119,8 +120,11 @@ class TCPConnector(TLSConnector):
         on_leak: OnLeak | None = None,
         addresses: AddressPolicy | None = None,
         learn_idle: bool = True,
+        **unknown: Never,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
+        if unknown:
+            raise unknown_option(type(self).__name__, unknown)
         tls = TLSOptions(
             verify_ssl,
             ssl_context,

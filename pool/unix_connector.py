@@ -4,9 +4,11 @@ import asyncio
 import os
 import ssl
 from collections.abc import Collection, Iterable, Mapping
+from typing import Never
 
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dial import DialRequest
+from keepwarm.pool.foreign import unknown_option
 from keepwarm.pool.fork import never_collect
 from keepwarm.pool.leak_finder import OnLeak
 from keepwarm.pool.pin_set import PinSet
@@ -78,8 +80,11 @@ class UnixConnector(TLSConnector):
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
         learn_idle: bool = True,
+        **unknown: Never,
     ) -> None:
         self._closed = True  # BaseConnector.__del__ has nothing to warn about until all is checked
+        if unknown:
+            raise unknown_option(type(self).__name__, unknown, looks_up=False)
         self._path = check_path(path)
         self._uids = check_uids(peer_uid)
         self._dialer: UnixDialer | None = None

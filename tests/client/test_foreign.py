@@ -1,10 +1,11 @@
-"""Options that a cookie jar has elsewhere."""
+"""Options that a cookie jar or a session has elsewhere."""
 
 from typing import Any
 
 import pytest
 
 from keepwarm.client.cookies import CookieJar
+from keepwarm.client.session import ClientSession
 from keepwarm.pool.endpoint import Endpoint
 
 
@@ -28,3 +29,21 @@ def test_cookies_of_an_address_are_kept() -> None:
     jar.update_from_response(["a=1"], Endpoint("127.0.0.1", 80, False), "/")
     assert jar.header_for(Endpoint("127.0.0.1", 80, False), "/") == "a=1"
     assert jar.header_for(Endpoint("127.0.0.2", 80, False), "/") is None
+
+
+@pytest.mark.parametrize("name", ["limit", "limit_total", "keepalive_timeout", "use_dns_cache", "family", "pins"])
+def test_options_of_the_connector_are_refused_with_advice(name: str) -> None:
+    """The advice shows the connector inside the session, ready to be copied."""
+    option: Any = {name: 1}
+    advice = rf"it is an option of the connector: ClientSession\(connector=TCPConnector\({name}=\.\.\.\)\)$"
+    with pytest.raises(TypeError, match=rf"^ClientSession has no argument '{name}': {advice}"):
+        ClientSession(**option)
+
+
+@pytest.mark.parametrize(
+    "name", ["verify", "cert", "http2", "proxies", "mounts", "transport", "follow_redirects", "uds"]
+)
+def test_options_of_httpx_are_refused_with_advice(name: str) -> None:
+    option: Any = {name: 1}
+    with pytest.raises(TypeError, match=rf"^ClientSession has no argument '{name}': \w+"):
+        ClientSession(**option)
