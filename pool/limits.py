@@ -41,8 +41,10 @@ def make_host_limits(given: Mapping[str, int | None] | HostLimits | None) -> Hos
     if given is None or isinstance(given, HostPatterns):
         return given
     if not isinstance(given, Mapping):
-        text = f"limit_per_host must be a mapping from host patterns to limits, got {given!r}"
-        raise TypeError(f"{text}; one number for every host is limit=...")
+        raise TypeError(
+            f"limit_per_host must be a mapping from host patterns to limits, got {given!r}; "
+            "one number for every host is limit=..."
+        )
     return HostPatterns("limit_per_host", given, _host_limit) if given else None
 
 
