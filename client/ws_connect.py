@@ -9,6 +9,7 @@ from keepwarm.client.response import ClientResponse
 from keepwarm.client.ws_options import WSOptions
 from keepwarm.pool.endpoint import Endpoint, TunnelEndpoint
 from keepwarm.pool.errors import ClientError, FingerprintMismatch, PoolClosedError, printable
+from keepwarm.pool.proxy_errors import HttpProxyError
 from keepwarm.pool.upgraded import Upgraded
 from keepwarm.ws.channel import WSChannel
 from keepwarm.ws.errors import HandshakeError
@@ -18,6 +19,8 @@ from keepwarm.ws.websocket import ClientWebSocketResponse
 
 # What trying again does not mend.
 _LASTING: Final = (ValueError, TypeError, TooManyRedirects, FingerprintMismatch, PoolClosedError)
+# Statuses, of the server or of a proxy, that may be others a little later.
+_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 # What a refusal says is worth reading, but not at any price (FAULTS W01).
 REFUSAL_BYTES: Final = 65536
 REFUSAL_SECONDS: Final = 1.0
@@ -131,7 +134,17 @@ def is_worth_retrying(error: BaseException) -> bool:
     """Whether a connection attempt that ended so may go better a little later: trouble of the network, or of a server
     that says it is its own. What the caller asked wrongly stays wrong."""
     if isinstance(error, WSServerHandshakeError):
-        return error.code in (408, 425, 429, 500, 502, 503, 504)
-    if isinstance(error, _LASTING) or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        return error.code in _PASSING
+    if isinstance(error, HttpProxyError) and error.code:
+        return error.code in _PASSING
+    if isinstance(error, _LASTING) or _is_certificate_refused(error):
         return False
     return isinstance(error, (ClientError, OSError, TimeoutError))
+
+
+def _is_certificate_refused(error: BaseException) -> bool:
+    """Whether that is at the bottom of it: an error of the TLS with a proxy has that TLS's own error as its cause."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__
+    return cause is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from keepwarm.client.backoff import Backoff
 from keepwarm.client.errors import WSServerHandshakeError
 from keepwarm.client.session import ClientSession
+from keepwarm.client.ws_connect import is_worth_retrying
 from keepwarm.client.ws_reconnect import reconnecting
-from keepwarm.pool.errors import ClientConnectionError, ConnectError, PoolClosedError
+from keepwarm.pool.errors import ClientConnectionError, ConnectError, PoolClosedError, TLSError
+from keepwarm.pool.proxy_errors import HttpProxyError
 from keepwarm.ws.websocket import ClientWebSocketResponse
 from tests.support.calling import Conserved, serve, session
 from tests.support.leaks import turns
@@ -109,6 +112,23 @@ async def test_nobody_listens_until_somebody_does() -> None:
         with unserved_port() as port, pytest.raises(ConnectError):
             await anext(waits.loop(calls, f"ws://127.0.0.1:{port}/", Backoff(first=1, jitter=0, tries=4)))
         assert waits.pauses == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("status", "again"), [(407, False), (403, False), (502, True), (503, True), (0, True)])
+def test_the_refusal_of_a_proxy(status: int, again: bool) -> None:
+    """A proxy that wants a login, or lets nobody through to this host, will want that the next time too."""
+    assert is_worth_retrying(HttpProxyError("no tunnel", code=status)) is again
+
+
+def test_a_certificate_that_is_not_trusted() -> None:
+    """Neither the server's nor that of a proxy, whose error is told by another one."""
+    of_server = TLSError(1, "certificate verify failed")
+    of_server.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    of_proxy = TLSError(1, "TLS with the proxy failed")
+    of_proxy.__cause__ = of_server
+    hung_up = TLSError(1, "the server closed the connection during the TLS handshake")
+    hung_up.__cause__ = ConnectionResetError()
+    assert [is_worth_retrying(error) for error in (of_server, of_proxy, hung_up)] == [False, False, True]
 
 
 @pytest.mark.parametrize("status", ["200 OK", "301 Moved", "400 Bad", "401 Unauthorized", "404 Not Found"])
