@@ -159,6 +159,7 @@ class WSChannel:
     def filled(self, size: int) -> None:
         """So much of it came."""
         self.protocol.filled(size)
+        self._size += size
         if self._pulse is not None:
             self._pulse.heard()
 
@@ -228,19 +229,16 @@ class WSChannel:
             return
         if protocol.failed is not None:
             self._peer_failed(protocol.failed)
-            return
-        if protocol.has_more:
-            self.data_received(b"")
-        if self.queue or self.is_over or protocol.has_more:
-            return
-        if self._loss is not None:
+        elif protocol.has_more:
+            self._read_on_soon()
+        elif self._loss is not None:
             self._fail(self._loss)
             self._wake()
         else:
             self._resume()
 
     def _read_on_soon(self) -> None:
-        """A whole batch of frames, and no message in it: a flood must not keep the loop, so the rest waits a turn."""
+        """More than a batch of frames waits a turn: no flood keeps the loop, whether somebody takes it or not."""
         self._pause()
         if not self._reads_on:
             self._reads_on = True
@@ -248,11 +246,13 @@ class WSChannel:
 
     def _read_on(self) -> None:
         self._reads_on = False
+        if self.protocol.has_more and not self.queue:
+            self.data_received(b"")
         if not self.queue:
             self.taken()
 
     def _pause(self) -> None:
-        if not self.is_held_up:
+        if not (self.is_held_up or self.is_over):  # what is over reads on, to see the end of the connection
             self.is_held_up = True
             self._upgraded.pause_reading()
 
@@ -277,6 +277,8 @@ class WSChannel:
         if self.is_over or self.protocol.close_sent or transport is None or transport.is_closing():
             raise sending_is_over(self.endpoint, self.error or self._loss, self.protocol.close_code)
         transport.write(frame)
+        if self._pulse is not None:
+            self._pulse.written += len(frame)
 
     def drained(self) -> Iterator[Any]:
         """To be awaited: it ends when the transport takes more, which mostly is now."""

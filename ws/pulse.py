@@ -9,7 +9,7 @@ from keepwarm.ws.protocol import WSProtocol
 class Pulse:
     """Whoever owns it asks `has_died` at `next_look`, a time of the clock, and tells it when something was `heard`."""
 
-    __slots__ = ("_clock", "_heartbeat", "_protocol", "_unsent", "_upgraded")
+    __slots__ = ("_clock", "_heartbeat", "_protocol", "_sees_writes", "_unsent", "_upgraded", "written")
 
     def __init__(self, upgraded: Upgraded, protocol: WSProtocol, clock: Clock, interval: float) -> None:
         self._upgraded = upgraded
@@ -17,6 +17,9 @@ class Pulse:
         self._clock = clock
         self._heartbeat = Heartbeat(interval, clock.now())
         self._unsent = 0  # bytes that the transport still had at the last look
+        self._sees_writes = False  # whether each byte written from then on is one more that is unsent
+        #: Bytes given to the transport since then.
+        self.written = 0
 
     @property
     def interval(self) -> float:
@@ -57,7 +60,11 @@ class Pulse:
         return verdict == DEAD
 
     def _peer_takes(self) -> bool:
-        """Whether the transport has got rid of something since the last look."""
-        count = self._upgraded.channel.count_unsent
+        """Whether the peer has taken something since the last look. Only if something was left over then: else it may
+        be no more than the kernel that has taken it."""
+        count, transport = self._upgraded.channel.count_unsent, self._upgraded.channel.transport
         before, self._unsent = self._unsent, 0 if count is None else count()
-        return self._unsent < before
+        written, self.written = self.written if self._sees_writes else 0, 0
+        # Under TLS part of it may be out of the transport's own sight, or all that has been written since out of ours.
+        self._sees_writes = transport is not None and self._unsent == transport.get_write_buffer_size()
+        return bool(before) and self._unsent < before + written

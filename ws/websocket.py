@@ -16,6 +16,7 @@ from keepwarm.ws.messages import (
     MSG_BINARY,
     MSG_CLOSE,
     MSG_CLOSED,
+    MSG_ERROR,
     MSG_TEXT,
     Message,
     MsgType,
@@ -95,9 +96,12 @@ class ClientWebSocketResponse:
 
     @property
     def closed(self) -> bool:
-        """True after `close`, after the peer's close frame was received, or once the connection is lost (L-02)."""
+        """True after `close`, and after the peer's close frame or the loss of the connection, once the messages that
+        came before have been received (L-02). Sending may be over earlier."""
         channel = self._channel
-        return self._is_closed or channel.is_over or channel.protocol.close_received
+        if self._is_closed or not (channel.is_over or channel.protocol.close_received):
+            return self._is_closed
+        return not self._queue or self._queue[0].tp in (MSG_CLOSE, MSG_ERROR)
 
     @property
     def protocol(self) -> str | None:
@@ -179,7 +183,7 @@ class ClientWebSocketResponse:
         if channel.waiter is not None:
             raise RuntimeError("another task is receiving from this WebSocket: one may at a time")
         if not queue:
-            if channel.is_over:
+            if channel.is_over or channel.protocol.finished:
                 return CLOSED_MESSAGE
             seconds = self._receive_timeout if timeout is None else check_seconds("timeout", timeout)
             try:
