@@ -45,16 +45,6 @@ def check_on_leak(on_leak: OnLeak | None, leak_after: float | None) -> OnLeak | 
     return on_leak
 
 
-class _Holding:
-    """One lease: since when, and by whom."""
-
-    __slots__ = ("since", "stack")
-
-    def __init__(self, since: float, stack: Stack) -> None:
-        self.since = since
-        self.stack = stack
-
-
 class LeakFinder(Observer):
     """Reports each lease once that lasts longer than `leak_after` seconds: to `on_leak`, or as a ResourceWarning.
 
@@ -62,37 +52,35 @@ class LeakFinder(Observer):
     reported; how many there are makes no difference.
     """
 
-    __slots__ = ("_clock", "_fresh", "_held", "_leak_after", "_on_leak", "deadline", "sweep_at")
+    __slots__ = ("_clock", "_fresh", "_leak_after", "_on_leak", "_stacks", "deadline", "sweep_at")
 
     def __init__(self, clock: Clock, leak_after: float, on_leak: OnLeak | None = None) -> None:
         self._clock = clock
         self._leak_after = leak_after
         self._on_leak = on_leak
-        self._held: dict[Channel, _Holding] = {}
-        # Those that were not reported, the oldest first.
+        self._stacks: dict[Channel, Stack] = {}
+        # The leases that were not reported, the oldest first.
         self._fresh: dict[Channel, None] = {}
         self.deadline = NEVER
         self.sweep_at = NEVER
 
     def stack_of(self, channel: "Channel") -> Stack | None:
         """Where the lease was taken; None if nobody holds it."""
-        holding = self._held.get(channel)
-        return None if holding is None else holding.stack
+        return self._stacks.get(channel)
 
     # As an Observer
 
     def leased(self, channel: "Channel", now: float) -> None:
         self._forget(channel)
-        self._held[channel] = _Holding(now, Stack.here())
+        self._stacks[channel] = Stack.here()
         self._fresh[channel] = None
         if self.deadline == NEVER:
             self._clock.watch(self, now + self._leak_after)
 
     def taken(self, channel: "Channel", now: float) -> None:
         # Until now it was the stack of whoever gave it away.
-        holding = self._held.get(channel)
-        if holding is not None:
-            holding.stack = Stack.here()
+        if channel in self._stacks:
+            self._stacks[channel] = Stack.here()
 
     def released(self, channel: "Channel", now: float) -> None:
         self._forget(channel)
@@ -107,7 +95,7 @@ class LeakFinder(Observer):
         self._forget(channel)
 
     def _forget(self, channel: "Channel") -> None:
-        self._held.pop(channel, None)
+        self._stacks.pop(channel, None)
         self._fresh.pop(channel, None)
 
     # Time
@@ -115,17 +103,19 @@ class LeakFinder(Observer):
     def on_deadline(self, now: float) -> None:
         late = []
         for channel in self._fresh:
-            holding = self._held[channel]
-            if holding.since + self._leak_after > now:
-                self._clock.watch(self, holding.since + self._leak_after)
+            due = channel.leased_since + self._leak_after
+            if due > now:
+                self._clock.watch(self, due)
                 break
-            late.append((channel, holding))
-        for channel, _ in late:
+            late.append(channel)
+        for channel in late:
             del self._fresh[channel]
+        # All of them before the first is told: whoever hears of one may end the others.
+        leaks = [Leak(c.endpoint, c.number, now - c.leased_since, self._stacks[c]) for c in late]
         failure = None
-        for channel, holding in late:
+        for leak in leaks:
             try:
-                self._report(Leak(channel.endpoint, channel.number, now - holding.since, holding.stack))
+                self._report(leak)
             except Exception as exc:  # the warning may be an error
                 failure = failure or exc
         if failure is not None:

@@ -81,6 +81,23 @@ async def test_several_leaks_each_at_its_time() -> None:
             r.pool.release(channel)
 
 
+async def test_whoever_hears_of_a_leak_may_end_the_others() -> None:
+    """All leaks of one moment are reported, as they were at that moment."""
+    async with rig() as r:
+        held: list[Channel] = []
+        found: list[Leak] = []
+
+        def end_all(leak: Leak) -> None:
+            found.append(leak)
+            for channel in held:
+                r.pool.close_channel(channel, "error")
+
+        r.pool.find_leaks(LeakFinder(r.clock, AFTER, end_all))
+        held += [await r.lease() for _ in range(3)]
+        r.clock.advance(AFTER)
+        assert [(leak.connection, leak.seconds) for leak in found] == [(n, pytest.approx(AFTER)) for n in (1, 2, 3)]
+
+
 async def test_who_waited_for_the_connection_is_named_not_who_gave_it() -> None:
     """The stack is that of the caller who runs with it."""
     async with rig(limit=1) as r:
