@@ -13,7 +13,7 @@ from keepwarm.client.errors import (
 from keepwarm.client.exchange import Exchange
 from keepwarm.client.exchange_errors import check_size, disconnected, in_context, released, timed_out
 from keepwarm.client.h1 import ResponseParser
-from keepwarm.client.head import ResponseHead
+from keepwarm.client.head import CHUNKED, ResponseHead
 from keepwarm.client.recorded_exchange import RecordedExchange
 from keepwarm.client.request import ClientRequest
 from keepwarm.client.upload import CONTINUE_SECONDS, Upload, upload_error
@@ -192,7 +192,9 @@ class H1Channel(Channel):
         """The response is complete: give the channel back, then tell."""
         parser, owner = self._parser, self.owner
         self.exchange = None
-        exchange.trailers = parser.trailers
+        head = exchange.head
+        if head is not None and head.framing == CHUNKED:
+            exchange.trailers = parser.trailers
         if exchange.codings:
             exchange.doubtful = self
         if self.retiring is None:

@@ -202,7 +202,7 @@ class ClientResponse:
     @property
     def closed(self) -> bool:
         """Whether the connection is no longer held."""
-        return self._exchange.is_over
+        return self._exchange.channel is None
 
     @property
     def connection(self) -> Connection | None:

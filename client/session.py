@@ -138,6 +138,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self._patterns = Patterns()
         self._source = creation_point(loop)
         self._connector = connector
+        # Asked once: a property would cost each call more than the look at the connector's pool.
+        self._shares_cookies = connector.share_cookies
 
     @property
     def cookies(self) -> CookieView:
@@ -345,7 +347,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
                     target = request.target
                     values = response.headers.getall("Set-Cookie")
                     jar.update_from_response(values, target.endpoint, target.request_target.decode("ascii"))
-                if connector.share_cookies:
+                if self._shares_cookies:
                     connector.update_cookies(response.cookies)
             except BaseException:
                 # A class or a jar of the caller's own: without a response nobody else would let go.
