@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import Protocol
 
-from keepwarm.pool.address import Address
+from keepwarm.pool.address import FAMILIES, Address
 from keepwarm.pool.channel import Channel
 from keepwarm.pool.clock import monotonic
 from keepwarm.pool.dial import DialRequest
@@ -24,7 +24,6 @@ from keepwarm.pool.securing import Securing, attach, hand_over
 from keepwarm.pool.tls import TLSOptions
 from keepwarm.pool.tls_sessions import SessionCache
 
-FAMILIES = (0, int(socket.AF_INET), int(socket.AF_INET6))
 LocalAddr = tuple[str, int]
 
 

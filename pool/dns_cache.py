@@ -16,7 +16,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from keepwarm.pool.address import Address, Answer, check_answer, check_query, literal_answer
+from keepwarm.pool.address import FAMILIES, Address, Answer, check_answer, check_query, literal_answer
 from keepwarm.pool.clock import Clock
 from keepwarm.pool.dns_entry import Entry
 from keepwarm.pool.dns_flight import (
@@ -152,7 +152,7 @@ class DNSCache:
             self._entries.clear()
             self._flights.clear()
             return
-        for family in (0, int(socket.AF_INET), int(socket.AF_INET6)):
+        for family in FAMILIES:
             self._entries.pop((host, port, family), None)
             self._flights.pop((host, port, family), None)
 

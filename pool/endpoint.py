@@ -99,7 +99,7 @@ def normalise_host(host: str) -> str:
     try:
         return str(ipaddress.IPv4Address(literal))
     except ValueError:
-        pass
+        pass  # a name, then: judged below, so that its error does not have this one as its context
     return _normalise_name(host)
 
 

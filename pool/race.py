@@ -186,7 +186,7 @@ async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, target: 
         sock.connect(target)
         return
     except (BlockingIOError, InterruptedError):
-        pass
+        pass  # under way: the socket is writable once it is over
     done = loop.create_future()
     descriptor = sock.fileno()
     loop.add_writer(descriptor, _settle, done)
