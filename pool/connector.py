@@ -247,9 +247,10 @@ class BaseConnector(Controls):
         for each phase of a request. Calling the result ends that. While nobody listens, no event is made.
 
         The listener is called in the middle of the work, so it must be quick and must not use the connector; put off
-        what takes longer with ``loop.call_soon``. One that raises is logged and hears no more. It may be subscribed
-        before the first connect and hears to the end of the last connection, after close too. Raises TypeError if it
-        cannot be called.
+        what takes longer with ``loop.call_soon``. What would change the connector (`close`, `expire`, `resize` ...)
+        raises RuntimeError there; `stats` and `subscribe` may be called. One that raises is logged and hears no more.
+        It may be subscribed before the first connect and hears to the end of the last connection, after close too.
+        Raises TypeError if it cannot be called.
         """
         return self._events.subscribe(listener)
 
@@ -298,6 +299,11 @@ class BaseConnector(Controls):
             self._release_resources()
 
     def _check_place(self) -> None:
+        if self._events.is_telling:
+            raise RuntimeError(
+                f"a listener cannot close or change {self!r} while it is told of an event, for the books are in the "
+                "middle of a change: put it off with loop.call_soon"
+            )
         loop = self._loop
         if loop is None or loop.is_closed():
             return
@@ -328,7 +334,10 @@ class BaseConnector(Controls):
         if not connections or loop is None:
             return
         warnings.warn(
-            f"Unclosed connector {self!r} with {connections} connections", ResourceWarning, source=self, stacklevel=1
+            f"Unclosed connector {self!r} with {connections} connections: await its close(), or leave it to a session",
+            ResourceWarning,
+            source=self,
+            stacklevel=1,
         )
         context: dict[str, Any] = {"connector": self, "connections": connections, "message": "Unclosed connector"}
         if self._source is not None:

@@ -48,7 +48,7 @@ class Controls(Closable):
         raise NotImplementedError
 
     def _check_place(self) -> None:
-        """For BaseConnector: raise RuntimeError where the connector may not be used."""
+        """For BaseConnector: raise RuntimeError where, or when, the connector may not be used."""
         raise NotImplementedError
 
     # Lifetime
@@ -109,7 +109,9 @@ class Controls(Closable):
             endpoint = proxy.shared
         if check_count("n", n) is None:
             raise TypeError("n must be a whole number, got None")
-        return await self.pool().warm(endpoint, n)
+        pool = self.pool()
+        self._check_place()
+        return await pool.warm(endpoint, n)
 
     # Suspending and resizing
 

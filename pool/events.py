@@ -1,6 +1,7 @@
 """Events: what happens to connections and calls, told to listeners as small values."""
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -58,12 +59,18 @@ Listener = Callable[[Event], object]
 class Events(Observer):
     """Those who listen to one connector. While nobody does, its pool does not know of this, and nothing is made."""
 
-    __slots__ = ("_listeners", "_switch")
+    __slots__ = ("_listeners", "_switch", "_telling")
 
     def __init__(self) -> None:
-        # An entry of its own for each subscription: one listener may come twice.
+        # An entry of its own for each subscription: one listener may come twice. It is empty once that has ended.
         self._listeners: tuple[list[Listener], ...] = ()
         self._switch: Callable[[Events | None], object] | None = None
+        self._telling = 0
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a listener is being called: the books are in the middle of a change, so nothing may be done now."""
+        return self._telling > 0
 
     def attach(self, switch: "Callable[[Events | None], object]") -> None:
         """A pool was made: `switch` is given this while anybody listens, else None."""
@@ -82,19 +89,32 @@ class Events(Observer):
         return lambda: self._drop(entry)
 
     def _drop(self, entry: list[Listener]) -> None:
+        entry.clear()
         before = self._listeners
         self._listeners = tuple(other for other in before if other is not entry)
         if before and not self._listeners and self._switch is not None:
             self._switch(None)
 
     def tell(self, event: Event) -> None:
-        """Tell everybody. Whoever raises is logged and hears no more: a call must not fail over it."""
-        for entry in self._listeners:
-            try:
-                entry[0](event)
-            except Exception:
-                self._drop(entry)
-                logger.exception("the listener %r raised on %s and was unsubscribed", entry[0], event.kind)
+        """Tell everybody. Whoever raises is logged and hears no more: a call must not fail over it.
+
+        A CancelledError too: it is what ``result()`` of a cancelled task raises, and nobody cancels a listener.
+        """
+        self._telling += 1
+        try:
+            for entry in self._listeners:
+                if entry:
+                    self._tell_one(entry, event)
+        finally:
+            self._telling -= 1
+
+    def _tell_one(self, entry: list[Listener], event: Event) -> None:
+        listener = entry[0]
+        try:
+            listener(event)
+        except (Exception, CancelledError):
+            self._drop(entry)
+            logger.exception("the listener %r raised on %s and was unsubscribed", listener, event.kind)
 
     # As an Observer
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import warnings
 import weakref
 from typing import Any
 
@@ -12,6 +13,8 @@ from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.errors import ConnectError
 from keepwarm.pool.events import ConnectionEvent, Event, Events
 from tests.support.fake_channels import A, B, Rig, rig
+from tests.support.fake_connector import TO_A, FakeConnector
+from tests.support.leaks import turns
 
 pytestmark = pytest.mark.asyncio
 
@@ -162,3 +165,69 @@ async def test_a_listener_keeps_no_forgotten_connector_alive() -> None:
     del connector
     gc.collect()
     assert gone() is None and pool.closed
+
+
+# Listeners that misbehave
+
+
+@pytest.mark.parametrize("kind", ["dial_started", "dial_ended", "leased", "released", "retired", "lost"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda connector: connector.close(),
+        lambda connector: connector.close(drain=1),
+        lambda connector: connector.expire(),
+        lambda connector: connector.suspend(),
+        lambda connector: connector.resize(limit=2),
+        lambda connector: connector.warm("http://a.example/").send(None),
+    ],
+    ids=["close", "drain", "expire", "suspend", "resize", "warm"],
+)
+async def test_a_listener_cannot_change_the_connector(kind: str, change: Any) -> None:
+    """It is refused with what to do instead, nothing is done, and the books are right to the end."""
+    connector = FakeConnector(limit=1)
+    refusals: list[RuntimeError] = []
+
+    def heard(event: Event) -> None:
+        if event.kind == kind:
+            with pytest.raises(RuntimeError, match="call_soon") as caught:
+                change(connector)
+            refusals.append(caught.value)
+
+    connector.subscribe(heard)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+        (await connector.connect(TO_A)).release()
+        (await connector.connect(TO_A)).close()
+        await turns(3)
+    assert refusals
+    assert (connector.closed, connector.suspended, connector.limit) == (False, False, 1)
+    await connector.close()
+    assert (connector.stats().total.open, connector.stats().endpoints) == (0, {})
+
+
+async def test_a_listener_that_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """What `result()` of a cancelled task raises ends the listener, not what it was told of."""
+    async with rig() as r:
+        events = Events()
+        cancelled = r.loop.create_future()
+        cancelled.cancel()
+        events.subscribe(lambda event: cancelled.result())
+        events.attach(r.pool.hear)
+        channel = await r.lease()
+        r.pool.release(channel)
+        assert (r.of().open, r.of().idle, r.pool.observer) == (1, 1, None)
+    assert "was unsubscribed" in caplog.text
+
+
+async def test_a_subscription_ends_at_once() -> None:
+    """One listener ends that of another, who is not told of the event that is being told."""
+    async with rig() as r:
+        events = Events()
+        seen: list[Event] = []
+        ends: list[Any] = []
+        events.subscribe(lambda event: ends[0]())
+        ends.append(events.subscribe(seen.append))
+        events.attach(r.pool.hear)
+        r.pool.release(await r.lease())
+        assert seen == []
