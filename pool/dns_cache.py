@@ -73,11 +73,6 @@ class DNSCache:
         self.on_answer: Callable[[Key, Answer], object] | None = None
 
     @property
-    def enabled(self) -> bool:
-        """Whether answers are kept. Lookups in flight are shared either way."""
-        return self._enabled
-
-    @property
     def closed(self) -> bool:
         return self._closed
 
