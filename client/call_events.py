@@ -7,8 +7,8 @@ from keepwarm.pool.events import Event
 
 @dataclass(frozen=True, slots=True)
 class CallEvent(Event):
-    """A phase of the request number `call`; each redirect is a request of its own. `method` and `url` say which; the
-    url has no user name and password. By `kind`:
+    """A phase of the request number `call`; each redirect, and each try of a RetryPolicy, is a request of its own.
+    `method` and `url` say which; the url has no user name and password. By `kind`:
 
     - "queued": no connection is idle, so it waits for one. Left out where one was.
     - "leased": it has the connection `connection`. "sent": the request is written, body and all.

@@ -44,7 +44,7 @@ class RetryPolicy:
       time: a certificate or a pin that does not fit, a name that does not exist, a refusal of a proxy that is not one
       of `statuses`; and never for a limit of ours, of time or of connections.
     - `respect_retry_after` (True): wait as long as the answer asks for (RFC 9110 10.2.3), and then the backoff.
-      `longest_retry_after` (60.0, seconds): an answer that asks for more is given to the caller.
+      `longest_retry_after` (60.0, seconds; 0: no bound): an answer that asks for more is given to the caller.
     - `budget` (0.1, from 0 to 1) and `budget_floor` (1.0 a second, from 0): of the last ten seconds' calls to an
       endpoint, so large a part may be retries, and so many more a second. What is beyond that is not tried again.
 

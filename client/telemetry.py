@@ -37,9 +37,10 @@ def instrument(
 
     The providers are the global ones by default. Metrics: ``http.client.request.duration`` and
     ``http.client.connection.duration`` (histograms, seconds), ``http.client.open_connections`` by state and
-    ``http.client.active_requests``. Spans: one of the kind CLIENT for each request that goes over the wire, a replay
-    and each redirect having its own, within the span that is current where the call is made. It ends with the body of
-    the answer. No header is added to requests: to pass a trace on, inject it into ``headers=``.
+    ``http.client.active_requests``. Spans: one of the kind CLIENT for each request that goes over the wire, a replay, a
+    retry and each redirect having its own, within the span that is current where the call is made. It ends with the
+    body of the answer; that of a replay has ``http.request.resend_count``. No header is added to requests: to pass a
+    trace on, inject it into ``headers=``.
 
     Each request costs some tens of microseconds then. Needs ``keepwarm[otel]``.
     """

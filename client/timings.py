@@ -11,7 +11,8 @@ class Timings:
     request is the first on it, `dns`, `connect`, `proxy` and `tls` say what that took, whoever the dial was begun for.
     `sent`: from then until the request was written, body and all; None too if the answer came first. `head`: from
     then, or from the beginning of a body that was overtaken, until the head of the answer was there. `body`: from then
-    until its end. `total`: all of it, a replay on another connection included, as far as it has come.
+    until its end. `total`: all of it, a replay on another connection included, as far as it has come. What a redirect
+    or an earlier try of a RetryPolicy took is not in it.
     """
 
     queued: float | None = None

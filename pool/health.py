@@ -32,7 +32,7 @@ class AddressPolicy:
     - `failures` (3, at least 1): connects in a row that failed, or that another address overtook by 250 ms.
     - `first` (1.0, seconds, above 0): how long the address is set aside then. Each failure after that doubles it.
     - `longest` (60.0, seconds, at least `first`): the most that it grows to.
-    - `jitter` (0.2, from 0 to below 1): the part by which each of these times is longer or shorter at random.
+    - `jitter` (0.2, from 0 to 0.99): the part by which each of these times is longer or shorter at random.
     - `most_aside` (0.5, from 0 to 1): the part of a host's addresses that may be set aside at a time, rounded down; 0
       sets none aside.
 

@@ -31,8 +31,8 @@ class Waiter:
 
     `place` grows with each arrival at the pool, whatever the endpoint, and is the order in which callers are served:
     two may arrive at the same time of the clock. `since` is that time. `pool_limit` is the name of the option that made
-    `pool_deadline`. `fresh`: only a new connection will do; such a
-    caller has been served before, and its place is before those of all others.
+    `pool_deadline`. `fresh`: only a new connection will do; such a caller has been served before, and its place is
+    before those of all others.
     """
 
     __slots__ = (
