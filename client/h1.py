@@ -82,6 +82,14 @@ class ResponseParser:
         self._limits = DEFAULT_LIMITS
         self._known: ResponseHead | None = None
         self._held = bytearray()
+        # What `start` need not set: a complete head and a complete body leave these as they are here, and `keep_alive`
+        # comes with each head.
+        self._line_start = 0
+        self._lines = 0
+        self._remaining = 0
+        self._interim = 0
+        self.got_continue = False
+        self.keep_alive = False
         self.start("GET")
 
     def start(
@@ -103,18 +111,15 @@ class ResponseParser:
         self._is_head_request = method == "HEAD"
         self._read_until_eof = read_until_eof
         self._upgrades = upgrades
-        self._interim = 0
-        self._line_start = 0
-        self._lines = 0
-        self._remaining = 0
+        if self._interim:
+            self._interim = 0
+            self.got_continue = False
         self._chunked: ChunkedBody | None = None
         self.head: ResponseHead | None = None
         self.body = b""
         self.complete = False
         self.surplus = False
-        self.keep_alive = False
         self.got_bytes = False
-        self.got_continue = False
 
     @property
     def expected(self) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 from keepwarm.client.file_payload import OCTET_STREAM
 from keepwarm.client.memo import Memo
 from keepwarm.client.request import ClientRequest
-from keepwarm.client.source import BytesPayload, Payload
+from keepwarm.client.source import Payload
 
 PatternKey = tuple[str, str, str | None, tuple[tuple[str, str], ...]]
 
@@ -40,7 +40,7 @@ class Patterns:
 
     def __init__(self) -> None:
         self._by_key: Memo[PatternKey, ClientRequest] = Memo()
-        self._posts: Memo[str, tuple[tuple[tuple[str, str], ...], ClientRequest]] = Memo()
+        self._posts: Memo[str, tuple[dict[str, str], tuple[str, ...], ClientRequest]] = Memo()
 
     def get(self, key: PatternKey) -> ClientRequest | None:
         """The pattern of the requests with this key."""
@@ -56,20 +56,23 @@ class Patterns:
             return
         self._by_key.put(key, pattern)
         if method == "POST" and content_type == OCTET_STREAM:
-            self._posts.put(url, (items, pattern))
+            fields = dict(items)
+            self._posts.put(url, (fields, tuple(fields), pattern))
 
     def post(self, url: str, data: bytes, headers: Any) -> ClientRequest | None:
         """A POST of bytes with nothing of its own but headers; None where the long way has to tell."""
         known = self._posts.get(url)
         if known is None or not data:
             return None
-        items, pattern = known
+        fields, names, pattern = known
         if headers:
-            if type(headers) is not dict or tuple(headers.items()) != items:
+            if type(headers) is not dict or headers != fields:
                 return None
+            if len(names) > 1 and tuple(headers) != names:
+                return None  # in another order
             for value in headers.values():
                 if type(value) is not str:
                     return None  # it has its own idea of what it is equal to
-        elif items:
+        elif fields:
             return None
-        return pattern.with_body(BytesPayload(data, OCTET_STREAM))
+        return pattern.with_body(data)

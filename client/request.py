@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 from keepwarm.client.compressing import CompressedPayload, compress_payload
 from keepwarm.client.cookie_header import cookie_header, merge_cookie_headers
 from keepwarm.client.errors import ClientPayloadError, InvalidInput
+from keepwarm.client.file_payload import OCTET_STREAM
 from keepwarm.client.framing import COUNTED, Framing, frame_body
 from keepwarm.client.headers import HeaderBlock, check_skip, encode_field, encode_headers
 from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
 from keepwarm.client.options import DEFAULT_OPTIONS, RequestOptions
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
-from keepwarm.client.source import Payload
+from keepwarm.client.source import BytesPayload, Payload
 from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.auth import BasicAuth
@@ -61,8 +62,11 @@ class ClientRequest:
     wants_upgrade: ClassVar[bool] = False
 
     __slots__ = (
+        "_bytes",
         "_cookie",
         "_given",
+        "_opening",
+        "_payload",
         "_prefix",
         "endpoint",
         "expects_continue",
@@ -71,7 +75,6 @@ class ClientRequest:
         "may_replay",
         "method",
         "options",
-        "payload",
         "read_until_eof",
         "target",
         "wants_close",
@@ -115,12 +118,20 @@ class ClientRequest:
             chunked=chunked,
         )
         self._cookie = self._cookie_line()
+        self._bytes: bytes | None = None
         if isinstance(data, Payload):
-            self.payload: Payload | None = data
+            self._payload: Payload | None = data
         else:
-            self.payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
+            self._payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
         self._set_prefix(self._set_framing(compress), bool(expect100))
         self._set_wire()
+
+    @property
+    def payload(self) -> Payload | None:
+        """The body and what describes it; None without one. A pattern's bytes are described when somebody asks."""
+        if self._payload is None and self._bytes is not None:
+            self._payload = BytesPayload(self._bytes, OCTET_STREAM)
+        return self._payload
 
     def _forward_proxy(self) -> ForwardProxy | None:
         """The proxy that reads this request and passes it on; none sees what goes through a tunnel."""
@@ -134,7 +145,7 @@ class ClientRequest:
         """Body and framing; returns the field lines of the content coding."""
         given = self._given
         compression = compress_payload(self.payload, compress, given.headers.getall("content-encoding"))
-        self.payload = compression.payload
+        self._payload = compression.payload
         self.framing: Framing = frame_body(
             compression.payload, self.method, given.headers, chunked=given.chunked, version=given.version
         )
@@ -199,22 +210,27 @@ class ClientRequest:
         if framing.chunked or not framing.lines or (payload.content_type or "").startswith("multipart/"):
             return None
         pattern = self._copy()
-        pattern.payload = None
+        pattern._payload = None
         pattern.framing = COUNTED
+        pattern._opening = self._prefix + self._cookie + b"Content-Length: "
         return pattern
 
-    def with_body(self, payload: Payload) -> Self:
-        """What this pattern makes of a body of its kind: in memory, with a length, of the same content type.
+    def with_body(self, payload: Payload | bytes) -> Self:
+        """What this pattern makes of a body of its kind: in memory, with a length, of the same content type. Bytes are
+        ``application/octet-stream``.
 
         What makes most calls cheap: names, values, target and credentials were checked and encoded once.
         """
         other = self._copy()
-        other.payload = payload
-        body = payload.body
+        if type(payload) is bytes:
+            other._bytes = body = payload
+        else:
+            other._payload = payload
+            body = payload.body
         if type(body) is bytes and len(body) <= ONE_WRITE:
             # What `_set_wire` comes to, without the questions: they take half of its time.
             other.is_streamed = False
-            other.wire = b"%b%bContent-Length: %d\r\n\r\n%b" % (self._prefix, self._cookie, len(body), body)
+            other.wire = b"%b%d\r\n\r\n%b" % (self._opening, len(body), body)
         else:
             other._set_wire()
         return other
@@ -280,8 +296,10 @@ class ClientRequest:
     def _copy(self) -> Self:
         # One by one: a loop over the names costs three times as much, and this is on the way of every POST.
         other = object.__new__(type(self))
+        other._bytes = self._bytes
         other._cookie = self._cookie
         other._given = self._given
+        other._payload = self._payload
         other._prefix = self._prefix
         other.endpoint = self.endpoint
         other.expects_continue = self.expects_continue
@@ -289,7 +307,6 @@ class ClientRequest:
         other.may_replay = self.may_replay
         other.method = self.method
         other.options = self.options
-        other.payload = self.payload
         other.read_until_eof = self.read_until_eof
         other.target = self.target
         other.wants_close = self.wants_close
