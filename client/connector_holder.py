@@ -38,7 +38,9 @@ class ConnectorHolder(Closable):
     def _usable_connector(self) -> BaseConnector:
         connector = self._connector
         if connector is None:
-            raise RuntimeError("Session is closed")
+            raise RuntimeError(
+                "Session is closed, or it was detached: make the call before close(), or use a new session"
+            )
         return connector
 
     def close(self, *, drain: float | None = None) -> Closing:
@@ -68,7 +70,7 @@ class ConnectorHolder(Closable):
         connector = self._connector
         if connector is None or connector.closed or not self._owns_connector:
             return
-        loop, text = connector.loop, f"Unclosed client session {self!r}"
+        loop, text = connector.loop, f"Unclosed client session {self!r}: use it in `async with`, or await close()"
         connector.discard()
         self._connector = None
         warnings.warn(text, ResourceWarning, source=self, stacklevel=1)

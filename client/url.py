@@ -127,7 +127,8 @@ def _check_text(text: str) -> tuple[str, int | None]:
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else ""
     if match is None or scheme not in _SECURE:
-        raise InvalidURL(f"url '{shown_url(text)}': the scheme must be http, https, ws or wss")
+        advice = "" if "://" in text else "; write it in front, or give the session a base_url for relative ones"
+        raise InvalidURL(f"url '{shown_url(text)}': the scheme must be http, https, ws or wss{advice}")
     match = _AUTHORITY.match(text, match.end())
     if match is None:
         raise InvalidURL(f"url '{shown_url(text)}': no host; '{scheme}:' must be followed by '//'")

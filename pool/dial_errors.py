@@ -69,11 +69,12 @@ def _connect_hint(errors: Sequence[OSError]) -> str:
     return next((_HINTS[error.errno] for error in errors if error.errno in _HINTS), _CONNECT_HINT)
 
 
-def tls_error(req: DialRequest, cause: Exception, peer: str, kind: type[TLSError] = TLSError) -> TLSError:
-    """The handshake with `peer` (an address) failed, or what it led to is of no use."""
+def tls_error(req: DialRequest, cause: Exception, peer: str | None, kind: type[TLSError] = TLSError) -> TLSError:
+    """The handshake with `peer` (an address) failed, or what it led to is of no use. None: it was not begun."""
     reason, hint = _tls_reason(cause)
     number = cause.errno if isinstance(cause, OSError) and cause.errno else errno.EPROTO
-    text = f"{beginning(req, reason)} TLS with {peer} failed. {hint}"
+    what = "TLS was not begun" if peer is None else f"TLS with {peer} failed"
+    text = f"{beginning(req, reason)} {what}. {hint}"
     error = kind(number, text, endpoint=req.endpoint, phase="tls", reused=False)
     error.attempts = tuple(req.attempts)
     return error
@@ -125,5 +126,5 @@ def _verify_hint(cause: ssl.SSLCertVerificationError) -> str:
     if code in _OUT_OF_DATE:
         return "Renew the server's certificate, or set this machine's clock"
     if code in _SELF_SIGNED or code in _UNKNOWN_ISSUER:
-        return "Give an ssl_context that trusts the issuer (load_verify_locations), or let the server send its chain"
+        return "Give a ca_file or an ssl_context that trusts the issuer, or let the server send its chain"
     return "Check the server's certificate chain, or give an ssl_context that trusts it"

@@ -44,7 +44,7 @@ class Securing:
         try:
             return await self.tls.context()
         except OSError as exc:
-            raise tls_error(req, exc, "nobody yet") from exc
+            raise tls_error(req, exc, None) from exc
 
     async def secure_socket(
         self, req: DialRequest, sock: socket.socket, context: ssl.SSLContext, peer: str | None = None

@@ -204,3 +204,14 @@ def test_error_text_is_short_and_escaped() -> None:
     with pytest.raises(InvalidURL) as caught:
         parse_target("http://h\x1b[31m/" + "a" * 100_000)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("url", ["localhost:8080/a", "127.0.0.1:8080", "example.com/a", "/a", ""])
+def test_a_url_without_a_scheme_is_told_what_to_write(url: str) -> None:
+    with pytest.raises(InvalidURL, match=r"write it in front, or give the session a base_url for relative ones$"):
+        parse_target(url)
+
+
+def test_a_wrong_scheme_needs_no_advice() -> None:
+    with pytest.raises(InvalidURL, match=r"the scheme must be http, https, ws or wss$"):
+        parse_target("ftp://example.com/")

@@ -66,7 +66,9 @@ async def test_a_forgotten_session_closes_its_connections(
         calls = session(connector(fast))
         await use(calls, server)
         opened = server.accepted
-        with pytest.warns(ResourceWarning, match="Unclosed client session") as caught:
+        with pytest.warns(
+            ResourceWarning, match="Unclosed client session .*: use it in `async with`, or await close"
+        ) as caught:
             del calls
             gc.collect()
         await server.until_idle()

@@ -128,7 +128,9 @@ async def test_f17_unclosed(loop: asyncio.AbstractEventLoop, connections: int) -
         made, gone = connector.made, weakref.ref(connector)
         if connections == 1:
             made[0].wire.lose()
-        with pytest.warns(ResourceWarning, match=r"^Unclosed connector <FakeConnector .*> with \d connections$"):
+        with pytest.warns(
+            ResourceWarning, match=r"^Unclosed connector <FakeConnector .*> with \d connections: await its close\(\), "
+        ):
             del connector, connection
             gc.collect()
     finally:
