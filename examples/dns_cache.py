@@ -60,4 +60,6 @@ async def main(port: int, *addresses: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python -m examples.dns_cache PORT ADDRESS [ADDRESS ...]")
     uvloop.run(main(int(sys.argv[1]), *sys.argv[2:]))

@@ -30,4 +30,6 @@ async def main(*urls: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m examples.many_endpoints URL...")
     uvloop.run(main(*sys.argv[1:]))

@@ -39,4 +39,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m examples.streaming URL")
     uvloop.run(main(sys.argv[1]))

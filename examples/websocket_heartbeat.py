@@ -23,4 +23,6 @@ async def main(url: str, seconds: float = 20.0) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m examples.websocket_heartbeat URL [SECONDS]")
     uvloop.run(main(sys.argv[1], *map(float, sys.argv[2:])))

@@ -33,4 +33,6 @@ async def main(url: str, messages: int = 10) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m examples.websocket_reconnect URL [MESSAGES]")
     uvloop.run(main(sys.argv[1], *map(int, sys.argv[2:])))
