@@ -19,6 +19,7 @@ _RESERVED: Final = {
     "sec-websocket-protocol": "use protocols=",
     "sec-websocket-extensions": "use compress=",
 }
+_COMPRESS: Final = "True, False, the bits of the window (9 to 15) or a DeflateOffer"
 
 
 class WSOptions(NamedTuple):
@@ -93,8 +94,10 @@ def _deflate(compress: object) -> DeflateOffer | None:
         return DeflateOffer() if compress else None
     if isinstance(compress, int):
         # 0 is no compression, else the bits of the window, as aiohttp takes it.
+        if compress and not 9 <= compress <= 15:
+            raise InvalidInput(f"compress must be {_COMPRESS}, got {compress!r}", argument="compress")
         return DeflateOffer(client_max_window_bits=compress) if compress else None
-    raise TypeError(f"compress must be True, False, a number of window bits or a DeflateOffer, got {compress!r}")
+    raise TypeError(f"compress must be {_COMPRESS}, got {compress!r}")
 
 
 def new_handshake(headers: Any, options: WSOptions) -> tuple[str, list[tuple[str, str]]]:

@@ -308,7 +308,8 @@ async def test_the_session_goes_along() -> None:
         ({"timeout": "10"}, TypeError, "timeout"),
         ({"receive_timeout": -1}, InvalidInput, "receive_timeout"),
         ({"heartbeat": "1"}, TypeError, "heartbeat"),
-        ({"compress": 7}, InvalidInput, "client_max_window_bits"),
+        ({"compress": 7}, InvalidInput, "compress must be .*9 to 15"),
+        ({"compress": 16}, InvalidInput, "compress must be .*9 to 15"),
         ({"compress": "yes"}, TypeError, "compress"),
         ({"max_msg_size": -1}, InvalidInput, "max_msg_size"),
         ({"max_fragments": 1.5}, TypeError, "max_fragments"),
@@ -322,6 +323,8 @@ async def test_refused_before_a_byte(wrong: dict[str, Any], error: type[Exceptio
         with pytest.raises(error, match=named) as caught:
             await calls.ws_connect(server.url("/ws"), **wrong)
         assert isinstance(caught.value, (TypeError, ValueError))
+        if "compress" in wrong and isinstance(caught.value, InvalidInput):
+            assert caught.value.argument == "compress"
         assert server.accepted == 0
 
 

@@ -470,6 +470,22 @@ async def test_strictness(row: str, data: bytes, code: int) -> None:
         assert o.server.requests[0].header("Sec-WebSocket-Extensions") == ""
 
 
+async def test_json() -> None:
+    """What is sent as JSON is a text message; `dumps` and `loads` may be the caller's. A binary one is refused."""
+    async with opened(echo) as o:
+        await o.ws.send_json({"a": [1, None]})
+        assert await o.ws.receive() == (MsgType.text, '{"a": [1, null]}', "")
+        await o.ws.send_json("b", dumps=lambda data: f"[{data}]")
+        assert await o.ws.receive_json(loads=str.upper) == "[B]"
+        o.ws.send_json([2])
+        assert await o.ws.receive_json() == [2]
+        with pytest.raises(ValueError):
+            o.ws.send_json(1, dumps=lambda data: chr(0xD800))
+        o.ws.send_bytes(b"[]")
+        with pytest.raises(TypeError, match="type text"):
+            await o.ws.receive_json()
+
+
 async def test_n_16_control_frames_between_fragments() -> None:
     parts = [server_frame(TEXT, b"a", fin=False), *[server_frame(PING)] * 3, server_frame(CONTINUATION, b"b")]
     async with opened(saying(b"".join(parts))) as o:
