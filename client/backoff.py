@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keepwarm.pool.limits import check_seconds
+from keepwarm.pool.limits import check_count, check_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Backoff:
     The first pause is up to `first` seconds (0.5), each further one up to `factor` (2) times as long, to `longest` (60)
     at most. `jitter` (1.0) is the share of the pause that is left to chance, so that many clients of one server that
     restarts do not come back at once; 0 is none. `tries`: failures in a row before the last one is raised; None, the
-    default, never gives up. Raises ValueError or TypeError for what cannot be.
+    default, never gives up. Raises ValueError or TypeError that names the option.
     """
 
     first: float = 0.5
@@ -24,12 +24,15 @@ class Backoff:
     def __post_init__(self) -> None:
         if not check_seconds("first", self.first) or not check_seconds("longest", self.longest):
             raise ValueError("first and longest must be more than 0 seconds")
+        for name in ("factor", "jitter"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
         if not self.factor >= 1:
             raise ValueError(f"factor must be at least 1, got {self.factor!r}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, got {self.jitter!r}")
-        if self.tries is not None and self.tries < 1:
-            raise ValueError(f"tries must be at least 1, or None, got {self.tries!r}")
+        check_count("tries", self.tries)
 
     def is_spent(self, failures: int) -> bool:
         """Whether so many failures in a row are the end."""

@@ -79,6 +79,14 @@ def test_a_backoff_that_cannot_be(wrong: dict[str, Any]) -> None:
         Backoff(**wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"factor": "2"}, {"factor": True}, {"jitter": None}, {"tries": "3"}, {"tries": 1.5}, {"longest": "9"}]
+)
+def test_a_backoff_of_the_wrong_type(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"^{next(iter(wrong))} must be"):
+        Backoff(**wrong)
+
+
 # What is tried again
 
 
