@@ -27,7 +27,7 @@ from keepwarm.client.response import ClientResponse
 from keepwarm.client.retry import RetryPolicy, check_retry
 from keepwarm.client.retrying import send_retrying
 from keepwarm.client.sending import send
-from keepwarm.client.session_parts import check_class, check_jar
+from keepwarm.client.session_parts import check_class, check_jar, cookies_at_hand
 from keepwarm.client.strictness import Strictness, check_strictness, judge
 from keepwarm.client.timeout import DEFAULT_TIMEOUT, ClientTimeout, coerce_timeout
 from keepwarm.client.url import CACHED_URL_LIMIT, BaseUrl, TargetCache
@@ -114,6 +114,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self._response_class = check_class("response_class", response_class, ClientResponse)
         self._ws_response_class = check_class("ws_response_class", ws_response_class, ClientWebSocketResponse)
         self._jar = check_jar(cookie_jar, cookies)
+        self._at_hand = cookies_at_hand(self._jar)
         self._cookies = CookieView(self._jar)
         self._owns_connector = connector is None or bool(connector_owner)
         connector = check_connector(connector, loop)
@@ -318,7 +319,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
     async def _upgrade(
         self, url: Any, headers: list[tuple[str, str]], timeout: Any, most: int, request: dict[str, Any]
     ) -> ClientResponse:
-        limit = self._timeout if timeout is ... else coerce_timeout(timeout)
+        limit = self._timeout if timeout is ... else coerce_timeout(timeout, "handshake_timeout")
         url = url if self._base_url is None else self._base_url.join(url)
         upgrade = UpgradeRequest("GET", url, headers=headers, version=HttpVersion11, options=self._options, **request)
         return await self._perform(upgrade, limit, most, False)
@@ -327,13 +328,15 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         self, request: ClientRequest, timeout: ClientTimeout, most: int, strict: Strictness
     ) -> ClientResponse:
         """Send, keep the cookies, follow redirects."""
-        connector = self._usable_connector()
+        connector = self._connector
+        if connector is None:
+            connector = self._usable_connector()  # which says why there is none
         pool = connector.pool()
         deadline = NEVER if timeout.total is None else pool.clock.now() + timeout.total
         jar = self._jar
         history: list[ClientResponse] = []
         while True:
-            if jar:
+            if self._at_hand and jar:
                 # Where a redirect leads is the peer's choice, so it is not the first origin of a cookie (K2).
                 path = request.target.request_target.decode("ascii")
                 header = jar.header_for(request.target.endpoint, path, binds=not history)

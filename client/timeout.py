@@ -91,8 +91,8 @@ DEFAULT_TIMEOUT: Final = ClientTimeout()
 NO_TIMEOUT: Final = ClientTimeout(total=None)
 
 
-def coerce_timeout(value: object) -> ClientTimeout:
-    """What the `timeout` argument means: a ClientTimeout as it is, a number as `total`, None as no limit at all.
+def coerce_timeout(value: object, argument: str = "timeout") -> ClientTimeout:
+    """What the argument of that name means: a ClientTimeout as it is, a number as `total`, None as no limit at all.
 
     A number gives a ClientTimeout with that `total` and no other limit. Raises InvalidInput for anything else.
     """
@@ -102,7 +102,7 @@ def coerce_timeout(value: object) -> ClientTimeout:
         return NO_TIMEOUT
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInput(
-            f"timeout must be a ClientTimeout, a number of seconds or None, got {type(value).__name__}",
-            argument="timeout",
+            f"{argument} must be a ClientTimeout, a number of seconds or None, got {type(value).__name__}",
+            argument=argument,
         )
-    return ClientTimeout(total=_seconds(value, "timeout"))
+    return ClientTimeout(total=_seconds(value, argument))

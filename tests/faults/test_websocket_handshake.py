@@ -314,7 +314,8 @@ async def test_the_session_goes_along() -> None:
         ({"max_msg_size": -1}, InvalidInput, "max_msg_size"),
         ({"max_fragments": 1.5}, TypeError, "max_fragments"),
         ({"max_redirects": -1, "allow_redirects": True}, InvalidInput, "max_redirects"),
-        ({"handshake_timeout": "1"}, InvalidInput, "timeout"),
+        ({"handshake_timeout": "1"}, InvalidInput, "^handshake_timeout must be"),
+        ({"handshake_timeout": -1}, InvalidInput, "^handshake_timeout must be"),
     ],
 )
 async def test_refused_before_a_byte(wrong: dict[str, Any], error: type[Exception], named: str) -> None:
