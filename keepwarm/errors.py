@@ -1,4 +1,4 @@
-"""All errors of keepwarm, by name. The trees are drawn in `keepwarm.pool.errors` and `keepwarm.client.errors`."""
+"""All errors of keepwarm, by name. The trees are drawn in the `errors` of `keepwarm.pool`, `.client` and `.ws`."""
 
 from keepwarm.client.chunked import ChunkedBodyError
 from keepwarm.client.decoding_error import ContentDecodingError, DecodedBodyTooLarge
@@ -35,6 +35,7 @@ from keepwarm.client.errors import (
     WSClientDisconnectedError,
     WSServerHandshakeError,
 )
+from keepwarm.pool.cares import OldCaresWarning
 from keepwarm.pool.errors import (
     ClientConnectionError,
     ClientError,
@@ -53,6 +54,7 @@ from keepwarm.pool.errors import (
     TLSError,
     WeakFingerprintWarning,
 )
+from keepwarm.ws.errors import WebSocketClosedError, WebSocketError
 
 __all__ = [
     "BadHttpMessage",
@@ -89,6 +91,7 @@ __all__ = [
     "InvalidURL",
     "LineLimitExceededParserError",
     "LineTooLong",
+    "OldCaresWarning",
     "ParserError",
     "PoolClosedError",
     "PoolFullError",
@@ -105,4 +108,6 @@ __all__ = [
     "WSClientDisconnectedError",
     "WSServerHandshakeError",
     "WeakFingerprintWarning",
+    "WebSocketClosedError",
+    "WebSocketError",
 ]

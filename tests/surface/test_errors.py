@@ -49,6 +49,16 @@ def test_names_and_bases(row: str, name: str, bases: list[str]) -> None:
     assert error.__doc__
 
 
+def test_all_errors_are_in_one_place() -> None:
+    """Whatever can be raised or warned of at the top of the package is in `keepwarm.errors` too."""
+    tops = {
+        name
+        for name in keepwarm.__all__
+        if isinstance(thing := getattr(keepwarm, name), type) and issubclass(thing, Exception)
+    }
+    assert tops - set(errors.__all__) == {"EofStream"}  # the end of a queue is no error
+
+
 def test_m_09_fingerprint_mismatch() -> None:
     """It says what was expected, what came, and from where."""
     error = FingerprintMismatch(b"\x01" * 32, b"\x02" * 32, "example.org", 443)
