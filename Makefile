@@ -37,7 +37,7 @@ check: $(VENV)/.stamp ## ruff, strict mypy on the installed wheel, layering
 	@tests/typecheck.sh $(BIN)
 	@$(BIN)/python -m pytest -q tests/test_layering.py tests/test_names.py tests/test_map.py
 
-real: $(VENV)/.stamp ## the same calls against servers from Debian's packages (installs them)
+real: $(VENV)/.stamp ## the same calls against nginx, squid, tinyproxy, dnsmasq and httpbin (installs them)
 	@tests/real/install.sh
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/real
 
