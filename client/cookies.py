@@ -1,7 +1,7 @@
 """CookieJar: which cookies are kept, and which go where (RFC 6265, 5.3 and 5.4)."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, Never
 
 from keepwarm.client.cookie import Cookie, default_path, domain_match, is_address, path_match, request_path
@@ -40,7 +40,7 @@ class CookieJar:
     16 KiB of them. ``len()`` counts and iterating gives the live cookies, oldest first.
     """
 
-    __slots__ = ("_is_public_suffix", "_judge", "_now", "_store")
+    __slots__ = ("_is_public_suffix", "_judge", "_now", "_store", "kept")
 
     def __init__(
         self,
@@ -62,6 +62,8 @@ class CookieJar:
         self._is_public_suffix = is_public_suffix
         self._judge = Judge(now, self._is_narrow)
         self._store = CookieStore(max_per_domain, max_total)
+        #: Whether it is empty is all that this is for. It may hold cookies that have expired.
+        self.kept: Collection[object] = self._store.by_key
         if cookies is not None:
             self.add(cookies)
 

@@ -16,6 +16,7 @@ from typing import Final
 import httptools
 
 from keepwarm.client.chunked import ChunkedBody
+from keepwarm.client.content_length import merge_lengths, parse_length
 from keepwarm.client.errors import ClientPayloadError, ClientProtocolError, HeadTooLarge
 from keepwarm.client.head import CHUNKED, LENGTH, NO_BODY, UNTIL_EOF, ResponseHead, field_values, make_head
 from keepwarm.client.head_limits import DEFAULT_LIMITS, HeadLimits
@@ -23,15 +24,12 @@ from keepwarm.pool.errors import printable
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 MOST_INTERIM: Final = 16
-# A Content-Length of twenty digits is beyond any body that exists.
-MOST_LENGTH_DIGITS: Final = 19
 # A larger head is parsed anew each time: thousands of idle connections remember theirs.
 MOST_KNOWN: Final = 4096
 
 # What may not stand in an unfinished head either: then the verdict comes with the first bytes (FAULTS F33, F34, F37).
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_LENGTH = re.compile(rb"[0-9]+")
 _LINE_END = re.compile(rb"[\r\n]")
 
 
@@ -143,10 +141,16 @@ class ResponseParser:
         if self.head is None:
             self.got_bytes = True
             known = self._known
-            if known is not None and not self._held and data.startswith(known.raw):
-                self._begin_body(known, data, known.size)
-            else:
+            if known is None or self._held or not data.startswith(known.raw):
                 self._feed_head(data)
+            elif len(data) == known.whole and not self._is_head_request:
+                # What `_begin_body` comes to for most answers.
+                self.head = known
+                self.keep_alive = known.keep_alive
+                self.complete = True
+                self.body = data[known.size :]
+            else:
+                self._begin_body(known, data, known.size)
         elif self.complete:
             self.surplus = True
         elif self._chunked is not None:
@@ -263,7 +267,7 @@ class ResponseParser:
         proved = raw
         if len(lengths) > 1 or (lengths and b"," in lengths[0]):
             # RFC 9112 6.3: repeated equal values count as one.
-            proved, lengths = _merge_lengths(raw, lengths)
+            proved, lengths = merge_lengths(raw, lengths)
         self._prove(proved)
         codings = field_values(lower, b"transfer-encoding")
         if codings:
@@ -272,7 +276,7 @@ class ResponseParser:
         if status < 200 or status in (204, 304):
             framing, length = NO_BODY, 0
         elif lengths:
-            framing, length = LENGTH, _parse_length(lengths[0])
+            framing, length = LENGTH, parse_length(lengths[0])
         else:
             framing, length = UNTIL_EOF, 0
         return make_head(raw, lower, framing, length)
@@ -366,22 +370,6 @@ class ResponseParser:
         self.body = chunked.feed(data)
         self.complete = chunked.complete
         self.surplus = chunked.surplus
-
-
-def _parse_length(value: bytes) -> int:
-    if not _LENGTH.fullmatch(value) or len(value) > MOST_LENGTH_DIGITS:
-        raise ClientProtocolError(f"the Content-Length '{printable(value)}' is not a number")
-    return int(value)
-
-
-def _merge_lengths(raw: bytes, lengths: list[bytes]) -> tuple[bytes, list[bytes]]:
-    """The head with one Content-Length in place of several equal ones."""
-    values = {part.strip(b" \t") for value in lengths for part in value.split(b",")}
-    if len(values) > 1:
-        raise ClientProtocolError(f"the response has several lengths: '{printable(b', '.join(lengths))}'")
-    kept = [line for line in raw[:-4].split(b"\r\n") if not line.lower().startswith(b"content-length:")]
-    value = values.pop()
-    return b"\r\n".join([*kept, b"Content-Length: " + value, b"", b""]), [value]
 
 
 def _not_http(raw: bytes | bytearray) -> ClientProtocolError:

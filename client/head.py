@@ -20,9 +20,9 @@ class ResponseHead:
     """A head whose syntax is proved. Immutable, so one object may stand for many equal heads.
 
     `raw` ends with the empty line. `framing` is NO_BODY, LENGTH (`length` bytes), CHUNKED or UNTIL_EOF, for any
-    method but HEAD. `keep_alive` is what the peer said (RFC 9112 9.3); `idle_hint` (seconds) and `uses_left` come
-    from a Keep-Alive field, None without one. `is_coded` and `sets_cookies`: whether there is a Content-Encoding, a
-    Set-Cookie field.
+    method but HEAD; with a length `whole` is the size of head and body together, else 0. `keep_alive` is what the peer
+    said (RFC 9112 9.3); `idle_hint` (seconds) and `uses_left` come from a Keep-Alive field, None without one.
+    `is_coded` and `sets_cookies`: whether there is a Content-Encoding, a Set-Cookie field.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class ResponseHead:
         "status",
         "uses_left",
         "version",
+        "whole",
     )
 
     def __init__(
@@ -55,6 +56,7 @@ class ResponseHead:
     ) -> None:
         self.raw = raw
         self.size = len(raw)
+        self.whole = self.size + length if framing == LENGTH else 0
         self.version: HttpVersion = HttpVersion11 if raw[7] == 0x31 else HttpVersion10
         self.status = int(raw[9:12])
         self.framing = framing

@@ -15,7 +15,7 @@ from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
 from keepwarm.client.options import DEFAULT_OPTIONS, RequestOptions
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
-from keepwarm.client.source import BytesPayload, Payload
+from keepwarm.client.source import Bytes, BytesPayload, Payload
 from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.auth import BasicAuth
@@ -80,6 +80,9 @@ class ClientRequest:
         "wants_close",
         "wire",
     )
+
+    # All of a pattern's head up to the length of the body; others have none.
+    _opening: bytes
 
     def __init__(
         self,
@@ -222,8 +225,9 @@ class ClientRequest:
         What makes most calls cheap: names, values, target and credentials were checked and encoded once.
         """
         other = self._copy()
-        if type(payload) is bytes:
-            other._bytes = body = payload
+        if isinstance(payload, bytes):
+            other._bytes = payload
+            body: Bytes | None = payload
         else:
             other._payload = payload
             body = payload.body
