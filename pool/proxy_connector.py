@@ -32,9 +32,10 @@ class ProxyConnector(TCPConnector):
 
     All other parameters are keyword-only and those of TCPConnector (H-01). `limit` counts for each target, not for
     the proxy (H-07). `conn_timeout` covers the way to the proxy, CONNECT and TLS together (H-05). The options of DNS
-    and `local_addr` are for the way to the proxy: names of targets are never looked up here (H-10, FAULTS X17). The
-    options of TLS are for the target, `pins` and `fingerprint` too, which are checked inside the tunnel before a byte
-    of the request is sent (A-20). `fast_tls` has no effect inside tunnels.
+    and `local_addr` are for the way to the proxy: names of targets are never looked up here (H-10, FAULTS X17), and
+    the proxy's name is not followed (`follow` of DNSOptions). The options of TLS are for the target, `pins` and
+    `fingerprint` too, which are checked inside the tunnel before a byte of the request is sent (A-20). `fast_tls` has
+    no effect inside tunnels.
 
     Extensions:
 
