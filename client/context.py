@@ -19,5 +19,5 @@ class RequestContext(Call[ClientResponse]):
 
     async def __aexit__(self, exc_type: object, exc: object, tb: object) -> None:
         response = self._response
-        if not response.closed:
+        if response.exchange.channel is not None:  # which is `closed`, but that property would cost 60 ns
             await response.__aexit__(exc_type, exc, tb)

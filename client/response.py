@@ -50,11 +50,11 @@ class ClientResponse:
         "_body",
         "_content",
         "_cookies",
-        "_exchange",
         "_guard",
         "_pool",
         "_refused",
         "_request",
+        "exchange",
         "head",
         "history",
         "in_block",
@@ -67,7 +67,7 @@ class ClientResponse:
             raise RuntimeError("an exchange was woken without a head; this is a fault of keepwarm")
         self._pool = pool
         self._request = request
-        self._exchange = exchange
+        self.exchange = exchange  # for the session, not for users
         self.head: ResponseHead = head
         self._content: StreamReader | None = None
         self._body = None if exchange.codings else exchange.body
@@ -129,7 +129,7 @@ class ClientResponse:
     @property
     def trailers(self) -> CIMultiDictProxy[str]:
         """The trailer fields behind a chunked body; empty until the body is complete."""
-        return decode_fields(self._exchange.trailers)
+        return decode_fields(self.exchange.trailers)
 
     @property
     def content_type(self) -> str:
@@ -197,17 +197,17 @@ class ClientResponse:
     def is_truncated(self) -> bool:
         """Whether a body that only the connection's end delimits was ended by TLS without a goodbye: someone between
         may have cut it short (RFC 9112 9.8)."""
-        return self._exchange.is_truncated
+        return self.exchange.is_truncated
 
     @property
     def closed(self) -> bool:
         """Whether the connection is no longer held."""
-        return self._exchange.channel is None
+        return self.exchange.channel is None
 
     @property
     def connection(self) -> Connection | None:
         """The connection in use; None once the response has given it back (K-09)."""
-        channel, pool = self._exchange.channel, self._pool
+        channel, pool = self.exchange.channel, self._pool
         return None if channel is None else Connection(pool, channel, is_view=True)
 
     @property
@@ -219,23 +219,23 @@ class ClientResponse:
     def timings(self) -> Timings | None:
         """How long each phase has taken so far; None unless the session was made with ``timings=True``, or somebody
         listens to its connector. After redirects: of the last request."""
-        record = self._exchange.record
+        record = self.exchange.record
         return None if record is None else record.timings
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Each time that the request was sent: mostly once, more often after a replay (K7) or with a RetryPolicy. The
         last one has this answer. After redirects: those of the last request; the others are in `history`."""
-        return attempts_of(self._exchange)
+        return attempts_of(self.exchange)
 
     def hurry(self, seconds: float) -> None:
         """Give the rest of the body so many seconds at most; then reading it raises TotalTimeoutError."""
-        self._exchange.hurry(seconds)
+        self.exchange.hurry(seconds)
 
     @property
     def upgraded(self) -> Upgraded | None:
         """The connection, if the peer agreed (101) to the other protocol that was asked for."""
-        return self._exchange.upgraded
+        return self.exchange.upgraded
 
     @property
     def content(self) -> StreamReader:
@@ -246,7 +246,7 @@ class ClientResponse:
         return self._content
 
     def _open_content(self) -> StreamReader:
-        exchange = self._exchange
+        exchange = self.exchange
         stream = exchange.stream
         if stream is None:
             self._body = None  # what is read here is not for read() any more
@@ -296,7 +296,7 @@ class ClientResponse:
 
     def _decode_at_once(self) -> bytes | None:
         """A small body that is in hand; None if it has to be read as a stream."""
-        exchange = self._exchange
+        exchange = self.exchange
         body = exchange.body
         if not body:
             return body
@@ -343,7 +343,7 @@ class ClientResponse:
             raise TypeError(f"content_type must be a str or None, got {type(content_type).__name__}")
         body = await self.read()
         if content_type is not None:
-            error = wrong_type(self._request, self._exchange, self.history, self.content_type, content_type)
+            error = wrong_type(self._request, self.exchange, self.history, self.content_type, content_type)
             if error is not None:
                 raise error
         if not body.strip():
@@ -354,7 +354,7 @@ class ClientResponse:
         """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
         100 ms), else the connection is closed. The work begins at once; awaiting the result waits for its end, and
         closes the connection if it is cancelled."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange.is_over:
             return _RELEASED
         exchange.release()
@@ -362,11 +362,11 @@ class ClientResponse:
 
     async def wait_for_close(self) -> None:
         """Wait until the connection is back in its pool or closed (K-26). Cancelling it changes nothing."""
-        await self._exchange.wait_ended()
+        await self.exchange.wait_ended()
 
     def close(self) -> None:
         """Close the connection, unless the body is complete and it went back already (K-15). Idempotent."""
-        self._exchange.abort()
+        self.exchange.abort()
 
     def raise_for_status(self) -> None:
         """Raise ClientResponseError if the status is 400 or more.
@@ -379,7 +379,7 @@ class ClientResponse:
             self._refused = True
         else:
             self.release()
-        raise refused(self._request, self._exchange, self.history)
+        raise refused(self._request, self.exchange, self.history)
 
     async def __aenter__(self) -> Self:
         self.in_block = True

@@ -334,7 +334,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         pool = connector.pool()
         deadline = NEVER if timeout.total is None else pool.clock.now() + timeout.total
         jar = self._jar
-        history: list[ClientResponse] = []
+        history: list[ClientResponse] | None = None
         while True:
             if self._at_hand and jar:
                 # Where a redirect leads is the peer's choice, so it is not the first origin of a cookie (K2).
@@ -358,6 +358,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
                 raise
             if not most or response.status not in REDIRECTS:
                 break
+            if history is None:
+                history = []
             request = await self._next_request(request, response, history, most)
         if history:
             response.history = tuple(history)
