@@ -135,7 +135,9 @@ def check_retry(retry: object) -> RetryPolicy | None:
     if retry is None:
         return None
     if not isinstance(retry, RetryPolicy):
-        raise InvalidInput(f"retry must be a RetryPolicy or None, got {type(retry).__name__}", argument="retry")
+        raise InvalidInput(
+            f"retry must be a RetryPolicy(attempts=...) or None, got {type(retry).__name__}", argument="retry"
+        )
     return retry if retry.attempts > 1 else None
 
 

@@ -1,9 +1,10 @@
 """WebSocketCalls: the part of a session that opens WebSockets."""
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import Any
+from typing import Any, Never
 
 from keepwarm.client.backoff import Backoff
+from keepwarm.client.foreign import unknown_argument
 from keepwarm.client.redirects import check_redirects
 from keepwarm.client.response import ClientResponse
 from keepwarm.client.ws_connect import make_websocket
@@ -42,6 +43,7 @@ class WebSocketCalls:
         allow_redirects: bool = False,
         max_redirects: int | None = 10,
         handshake_timeout: Any = ...,
+        **unknown: Never,
     ) -> WSContext:
         """Open a WebSocket (D-01..D-10): await it, or use ``async with``. `url` is ws, wss, http or https.
 
@@ -63,6 +65,11 @@ class WebSocketCalls:
         or TypeError before any I/O, WSServerHandshakeError if the server does not agree, and what a request raises.
         Cancelling it closes the connection.
         """
+        if unknown:
+            text = (
+                f"ws_connect has no argument '{next(iter(unknown))}': help(ClientSession.ws_connect) lists those it has"
+            )
+            raise unknown_argument("ws_connect", unknown) or TypeError(text)
         options = {
             "protocols": protocols,
             "timeout": timeout,

@@ -23,7 +23,7 @@ def sending_is_over(endpoint: Endpoint, cause: BaseException | None, close_code:
     if cause is not None:
         why = f"it ended with {type(cause).__name__}: {cause}"
     elif close_code is not None:
-        why = f"the peer closed it with code {close_code}"
+        why = f"it is closed, and the code of the peer's close frame was {close_code}"
     else:
         why = "it was closed"
     error = WebSocketClosedError(

@@ -6,6 +6,7 @@ import pytest
 
 from keepwarm.client.cookies import CookieJar
 from keepwarm.client.session import ClientSession
+from keepwarm.client.ws_calls import WebSocketCalls
 from keepwarm.pool.endpoint import Endpoint
 
 
@@ -47,3 +48,29 @@ def test_options_of_httpx_are_refused_with_advice(name: str) -> None:
     option: Any = {name: 1}
     with pytest.raises(TypeError, match=rf"^ClientSession has no argument '{name}': \w+"):
         ClientSession(**option)
+
+
+WEBSOCKETS = [
+    "ssl",
+    "proxy",
+    "verify_ssl",
+    "ping_interval",
+    "ping_timeout",
+    "max_size",
+    "subprotocols",
+    "close_timeout",
+]
+
+
+@pytest.mark.parametrize("name", WEBSOCKETS)
+def test_options_of_other_websockets_are_refused_with_advice(name: str) -> None:
+    """At the call, before anything is awaited."""
+    option: Any = {name: 1}
+    with pytest.raises(TypeError, match=rf"^ws_connect has no argument '{name}': (?!help)\w+"):
+        WebSocketCalls().ws_connect("ws://h/", **option)
+
+
+def test_an_option_that_no_websocket_has() -> None:
+    option: Any = {"hearbeat": 1}
+    with pytest.raises(TypeError, match=r"^ws_connect has no argument 'hearbeat': help\(ClientSession\.ws_connect\)"):
+        WebSocketCalls().ws_connect("ws://h/", **option)

@@ -218,6 +218,6 @@ def test_the_argument() -> None:
     assert check_retry(None) is None
     assert check_retry(RetryPolicy(attempts=1)) is None
     assert check_retry(POLICY) is POLICY
-    with pytest.raises(InvalidInput, match="retry must be a RetryPolicy") as caught:
+    with pytest.raises(InvalidInput, match=r"retry must be a RetryPolicy\(attempts=\.\.\.\) or None") as caught:
         check_retry(3)
     assert caught.value.argument == "retry"
