@@ -36,9 +36,7 @@ class CookieStore:
         self.max_total = max_total
         self.changes = 0
         self._serial = 0
-        self._reset()
-
-    def _reset(self) -> None:
+        # The same dict for good: sessions look at it to see whether there is anything to ask for.
         self.by_key: dict[Key, Cookie] = {}
         self._by_domain: dict[str, dict[Key, Cookie]] = {}
         self._by_name: dict[str, dict[Key, Cookie]] = {}
@@ -125,7 +123,9 @@ class CookieStore:
 
     def clear(self) -> None:
         """Take all out."""
-        self._reset()
+        for index in (self.by_key, self._by_domain, self._by_name, self._for_host):
+            index.clear()
+        self._next_expiry = NEVER
         self.changes += 1
 
     def expire(self, now: float) -> None:

@@ -182,6 +182,23 @@ async def test_host_only_survives_the_file(tmp_path: Path) -> None:
             assert await cookies_sent(calls, server, host=B) == []
 
 
+@pytest.mark.parametrize("empty", ["never filled", "emptied"])
+async def test_cookies_that_come_after_the_jar_was_cleared(tmp_path: Path, empty: str) -> None:
+    """A jar that was cleared, or that loads a file, in the middle of a session goes on to be asked."""
+    file = tmp_path / "cookies.json"
+    async with serve(pages({"/set": setting("sid=1; Max-Age=3600")})) as server, caller() as calls:
+        if empty == "emptied":
+            await visit(calls, at(server, "/set"))
+        calls.cookie_jar.clear()
+        assert await cookies_sent(calls, server) == []
+        await visit(calls, at(server, "/set"))
+        assert await cookies_sent(calls, server) == ["sid=1"]
+        calls.cookie_jar.save(file)
+        async with caller() as others:
+            others.cookie_jar.load(file)
+            assert await cookies_sent(others, server) == ["sid=1"]
+
+
 # What a peer puts into a cookie
 
 
