@@ -258,6 +258,8 @@ class Pool(Control):
             self._dials.start_for(home)
 
     def _left_shelf(self, home: EndpointPool, channel: Channel, reason: str) -> str:
+        if self._refill is not None and not channel.uses and reason in PEER_FAULTS:
+            self._refill.hung_up(home.endpoint)
         return self._ages.left_shelf(home, channel, reason, self._now())
 
     def _found_dead(self, home: EndpointPool, channel: Channel) -> None:

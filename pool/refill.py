@@ -5,9 +5,11 @@ The pool's clock looks at each endpoint once in `PACE` seconds and begins the di
 is about to reach its idle time or its age counts as gone a moment earlier, so that its replacement is there first,
 where the limits leave room for both.
 
-While dials to an endpoint fail the pauses grow, up to a minute. The first that succeeds ends that, whoever wanted it.
-An endpoint that no call has used for `REMEMBERED` seconds is forgotten, until it is used again: names and ports come
-and go, and a server that nobody needs is not to be kept busy for ever.
+While dials to an endpoint fail the pauses grow, up to a minute. The first that succeeds ends that, whoever wanted it;
+if its peer hangs up before it is of any use, the pauses go on growing.
+An endpoint that no call has used for `REMEMBERED` seconds is dialled no more, until it is used again: names and ports
+come and go, and a server that nobody needs is not to be kept busy for ever. It is forgotten with its last connection,
+for a call that finds one does not say so.
 """
 
 from collections.abc import Callable
@@ -26,6 +28,9 @@ PACE: Final = 1.0
 MOST_AT_ONCE: Final = 4
 # Seconds to the next look where MOST_AT_ONCE dials were under way.
 MOMENT: Final = 0.1
+# A dial that takes longer waits for its peer, and does not count among those: a machine that does not answer must not
+# hold up the refill of the others.
+SLOW: Final = 5.0
 # Seconds without a dial after a failure: at first, and at most.
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
@@ -37,7 +42,18 @@ LEAD: Final = 2.0
 class _Kept:
     """One endpoint that is looked after, watched by the clock."""
 
-    __slots__ = ("_look", "deadline", "dialling", "endpoint", "leases", "least", "pause", "sweep_at", "used_at")
+    __slots__ = (
+        "_look",
+        "deadline",
+        "dialling",
+        "endpoint",
+        "last_pause",
+        "leases",
+        "least",
+        "pause",
+        "sweep_at",
+        "used_at",
+    )
 
     def __init__(self, endpoint: Endpoint, least: int, now: float, look: "Callable[[_Kept, float], None]") -> None:
         self.endpoint = endpoint
@@ -47,6 +63,8 @@ class _Kept:
         self.used_at = now
         self.dialling = 0
         self.pause = 0.0
+        # What the pause was before the last dial that succeeded; 0 again once there is nothing to dial for.
+        self.last_pause = 0.0
         self.deadline = NEVER
         self.sweep_at = NEVER
 
@@ -56,15 +74,27 @@ class _Kept:
     def is_in_use(self, home: EndpointPool | None, now: float) -> bool:
         """Whether calls still go there."""
         leases = 0 if home is None else home.leases
-        if leases != self.leases or (home is not None and home.leased):
-            self.leases, self.used_at = leases, now
+        # Books that were opened anew begin at 0, which is no use.
+        if leases not in (0, self.leases) or (home is not None and home.leased):
+            self.used_at = now
+        self.leases = leases
         return now - self.used_at < REMEMBERED
+
+
+class _Begun:
+    """A dial for nobody, and since when."""
+
+    __slots__ = ("kept", "since")
+
+    def __init__(self, kept: _Kept, since: float) -> None:
+        self.kept = kept
+        self.since = since
 
 
 class Refill:
     """Keeps `min_idle` connections ready at every endpoint that is in use."""
 
-    __slots__ = ("_clock", "_dialling", "_dials", "_endpoints", "_kept", "_least")
+    __slots__ = ("_begun", "_clock", "_dials", "_endpoints", "_kept", "_least")
 
     def __init__(self, clock: Clock, dials: Dials, endpoints: Endpoints, least: MinIdle) -> None:
         self._clock = clock
@@ -72,7 +102,7 @@ class Refill:
         self._endpoints = endpoints
         self._least = least
         self._kept: dict[Endpoint, _Kept] = {}
-        self._dialling = 0
+        self._begun: set[_Begun] = set()
 
     def notice(self, endpoint: Endpoint) -> None:
         """Somebody wants a connection there."""
@@ -85,8 +115,14 @@ class Refill:
         """A dial has brought a connection."""
         kept = self._kept.get(endpoint)
         if kept is not None and kept.pause:
-            kept.pause = 0.0
+            kept.last_pause, kept.pause = kept.pause, 0.0
             self._clock.watch(kept, self._clock.now() + MOMENT)
+
+    def hung_up(self, endpoint: Endpoint) -> None:
+        """The peer has ended a connection that nobody has used yet. What comes at one time counts once."""
+        kept = self._kept.get(endpoint)
+        if kept is not None and not kept.pause:
+            self._pause(kept, kept.last_pause)
 
     def stop(self) -> None:
         """Keep nothing any more."""
@@ -97,35 +133,53 @@ class Refill:
     def _look(self, kept: _Kept, now: float) -> None:
         home = self._endpoints.in_use.get(kept.endpoint)
         if not kept.is_in_use(home, now):
-            del self._kept[kept.endpoint]
+            if home is None:
+                del self._kept[kept.endpoint]
+            else:
+                self._clock.watch(kept, now + PACE)
             return
         lacking = kept.least - kept.dialling - (0 if home is None else sum(_lasts(c, now) for c in home.idle))
         if lacking > 0:
-            self._dial(kept, lacking)
-        is_held_up = self._dialling >= MOST_AT_ONCE and lacking > 0
+            self._dial(kept, lacking, now)
+        elif not kept.dialling:
+            kept.last_pause = 0.0
+        is_held_up = lacking > 0 and self._room(now) <= 0
         self._clock.watch(kept, now + (MOMENT if is_held_up else max(PACE, kept.pause)))
 
-    def _dial(self, kept: _Kept, lacking: int) -> None:
+    def _room(self, now: float) -> int:
+        """How many more dials may begin."""
+        return MOST_AT_ONCE - sum(now - begun.since < SLOW for begun in self._begun)
+
+    def _dial(self, kept: _Kept, lacking: int, now: float) -> None:
         home = self._endpoints.books_of(kept.endpoint)
         # After a failure one dial is enough to see whether it was the last.
-        most = min(1 if kept.pause else lacking, MOST_AT_ONCE - self._dialling)
-        for _ in range(most):
+        for _ in range(min(1 if kept.pause else lacking, self._room(now))):
             # Before the dial begins, and back if it does not.
-            kept.dialling += 1
-            self._dialling += 1
-            if not self._dials.start_spare(home, partial(self._ended, kept)):
-                kept.dialling -= 1
-                self._dialling -= 1
+            begun = _Begun(kept, now)
+            self._count(begun)
+            if not self._dials.start_spare(home, partial(self._ended, begun)):
+                self._uncount(begun)
                 break
         self._endpoints.drop_if_empty(home)
 
-    def _ended(self, kept: _Kept, arrived: bool, error: BaseException | None) -> None:
-        kept.dialling -= 1
-        self._dialling -= 1
+    def _count(self, begun: _Begun) -> None:
+        begun.kept.dialling += 1
+        self._begun.add(begun)
+
+    def _uncount(self, begun: _Begun) -> None:
+        begun.kept.dialling -= 1
+        self._begun.discard(begun)
+
+    def _ended(self, begun: _Begun, arrived: bool, error: BaseException | None) -> None:
+        kept = begun.kept
+        self._uncount(begun)
         if error is not None and self._kept.get(kept.endpoint) is kept:
-            kept.pause = min(max(2 * kept.pause, FIRST_PAUSE), LONGEST_PAUSE)
-            # Later than the entry that the clock has; it finds out when that comes up.
-            self._clock.watch(kept, self._clock.now() + kept.pause)
+            self._pause(kept, kept.pause)
+
+    def _pause(self, kept: _Kept, before: float) -> None:
+        kept.pause = min(max(2 * before, FIRST_PAUSE), LONGEST_PAUSE)
+        # Later than the entry that the clock has; it finds out when that comes up.
+        self._clock.watch(kept, self._clock.now() + kept.pause)
 
 
 def _lasts(channel: Channel, now: float) -> bool:

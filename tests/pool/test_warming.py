@@ -10,8 +10,8 @@ from keepwarm.pool.errors import InvalidURL, PoolClosedError
 from keepwarm.pool.keepalive import Keepalive
 from keepwarm.pool.lifetime import Lifetime
 from keepwarm.pool.min_idle import MinIdle
-from keepwarm.pool.refill import FIRST_PAUSE, LONGEST_PAUSE, MOST_AT_ONCE, PACE, REMEMBERED
-from tests.support.fake_channels import A, B, Rig, rig
+from keepwarm.pool.refill import FIRST_PAUSE, LONGEST_PAUSE, MOST_AT_ONCE, PACE, REMEMBERED, SLOW
+from tests.support.fake_channels import A, B, FakeChannel, Rig, rig
 from tests.support.fake_connector import FakeConnector
 from tests.support.leaks import turns
 
@@ -362,3 +362,86 @@ async def test_the_refill_ends(how: str) -> None:
         assert (r.total.dials, r.total.dialling) == (dials, 0)
         if how != "close":
             r.pool.release(channel)
+
+
+async def test_a_machine_that_does_not_answer_holds_up_nobody_else() -> None:
+    """Its dials hang for as long as they like; after a few seconds they do not count among those under way."""
+    async with rig(min_idle=MinIdle(MOST_AT_ONCE), at_once=False) as r:
+        for endpoint in (A, B):
+            task = r.ask(endpoint)
+            await turns(2)
+            r.dials.pending[-1].succeed()
+            r.pool.release(await task)
+            await pass_time(r, PACE)  # what is missing at A is begun, and takes all the room
+        assert (r.of(A).dialling, r.of(B).dialling) == (MOST_AT_ONCE - 1, 1)
+        stuck = list(r.dials.pending)
+        await pass_time(r, SLOW + 2 * PACE)
+        assert (r.of(A).dialling, r.of(B).dialling) == (MOST_AT_ONCE - 1, MOST_AT_ONCE - 1)
+        for dial in r.dials.pending:
+            if dial not in stuck:
+                dial.succeed()
+        await turns(3)
+        assert r.of(B).idle == MOST_AT_ONCE - 1
+        await pass_time(r, 10 * SLOW)
+        assert r.of(A).dialling == MOST_AT_ONCE  # as many as are wanted, and no more
+
+
+async def test_a_call_on_a_connection_that_is_left_is_use() -> None:
+    """An endpoint is dialled no more when nobody uses it, but a call that finds an idle connection begins it anew."""
+    async with rig(min_idle=MinIdle(2), keepalive=Keepalive(None)) as r:
+        await use(r)
+        await pass_time(r, REMEMBERED + 5)
+        assert r.of().idle == 2
+        r.pool.retire(next(iter(r.pool.channels)), "dns_gone")
+        await pass_time(r, 5)
+        assert (r.of().idle, r.of().dials) == (1, 2)
+        r.pool.release(await r.lease())
+        await pass_time(r, 2 * PACE)
+        assert (r.of().idle, r.of().dials) == (2, 3)
+
+
+async def test_books_that_are_opened_anew_are_no_use() -> None:
+    """Connections that end faster than the refill looks do not keep an endpoint in use that nobody calls."""
+    async with rig(min_idle=MinIdle(1), keepalive=Keepalive(PACE / 2)) as r:
+        await use(r)
+        await pass_time(r, REMEMBERED + 5)
+        before = r.total.dials
+        await pass_time(r, 20)
+        assert (r.total.dials, r.clock.entries) == (before, 0)
+
+
+async def hanging_up(r: Rig, seconds: float) -> None:
+    """The peer ends each idle connection within the pace, before anybody has used it."""
+    for _ in range(round(seconds / PACE)):
+        for channel in list(r.pool.channels):
+            if isinstance(channel, FakeChannel) and not channel.uses:
+                channel.wire.feed_eof()
+        await pass_time(r, PACE)
+
+
+async def test_a_peer_that_hangs_up_at_once_is_dialled_less_and_less() -> None:
+    """A balancer without a server behind it connects and hangs up: the pauses grow as if the dials had failed."""
+    async with rig(min_idle=MinIdle(3)) as r:
+        await use(r)
+        await hanging_up(r, 60)
+        assert r.total.dials <= 20
+        before = r.total.dials
+        await hanging_up(r, 60)
+        assert r.total.dials - before <= 4
+        await pass_time(r, LONGEST_PAUSE + 2)
+        assert r.of().idle >= 3
+
+
+async def test_a_peer_that_is_tired_of_unused_connections() -> None:
+    """It ends all of them now and then: that is one failure, and they are there again a moment later."""
+    async with rig(min_idle=MinIdle(3), keepalive=Keepalive(None, learn=False)) as r:
+        for _ in range(10):
+            await use(r)
+            await pass_time(r, 10)
+            assert r.of().idle == 3
+            for channel in list(r.pool.channels):
+                if isinstance(channel, FakeChannel):
+                    channel.wire.feed_eof()
+            await turns(3)
+            await pass_time(r, 3)
+            assert r.of().idle == 3
