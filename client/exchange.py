@@ -41,7 +41,6 @@ class Exchange:
         "deadline",
         "doubtful",
         "ended_waiter",
-        "error",
         "head",
         "head_waiter",
         "is_truncated",
@@ -57,6 +56,8 @@ class Exchange:
     )
 
     trail: "Trail"
+    # Set and read only where there is a read timeout.
+    last_read: float
 
     def __init__(
         self,
@@ -73,14 +74,12 @@ class Exchange:
         self.read_timeout = read_timeout
         # A connection that has lain idle is as likely to be dead as one that has served, if it never has.
         self.reused = channel.uses > 1 or channel.idle_since > 0.0
-        self.last_read = 0.0
         self.head: ResponseHead | None = None
         self.body: bytes | None = None
         self.codings: tuple[str, ...] = ()
         self.doubtful: H1Channel | None = None
         self.stream: StreamReader | None = None
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
-        self.error: BaseException | None = None
         self.upload: Upload | None = None
         self.upgraded: Upgraded | None = None
         self.is_truncated = False
@@ -113,9 +112,8 @@ class Exchange:
         if self.channel is None:
             return
         self.channel = None
-        self.error = error
-        upload, self.upload = self.upload, None
-        if upload is not None:
+        if self.upload is not None:
+            upload, self.upload = self.upload, None
             upload.stop()
         if self.ended_waiter is not None and not self.ended_waiter.done():
             self.ended_waiter.set_result(None)
@@ -132,7 +130,6 @@ class Exchange:
     def abandon(self, error: Exception) -> None:
         """Neither the connection nor the loop must be touched any more: only who reads on is told."""
         self.channel = None
-        self.error = error
         if self.stream is not None:
             try:
                 self.stream.set_exception(error)

@@ -15,7 +15,7 @@ from keepwarm.client.method import IDEMPOTENT_METHODS, check_method
 from keepwarm.client.options import DEFAULT_OPTIONS, RequestOptions
 from keepwarm.client.payload import make_payload
 from keepwarm.client.redirects import BODY_FIELDS, CREDENTIAL_FIELDS, Redirect
-from keepwarm.client.source import Bytes, BytesPayload, Payload
+from keepwarm.client.source import BytesPayload, Payload
 from keepwarm.client.url import Target
 from keepwarm.client.version import HttpVersion, HttpVersion10, check_version
 from keepwarm.pool.auth import BasicAuth
@@ -62,11 +62,10 @@ class ClientRequest:
     wants_upgrade: ClassVar[bool] = False
 
     __slots__ = (
-        "_bytes",
+        "_body",
         "_cookie",
         "_given",
         "_opening",
-        "_payload",
         "_prefix",
         "endpoint",
         "expects_continue",
@@ -121,20 +120,20 @@ class ClientRequest:
             chunked=chunked,
         )
         self._cookie = self._cookie_line()
-        self._bytes: bytes | None = None
         if isinstance(data, Payload):
-            self._payload: Payload | None = data
+            self._body: Payload | bytes | None = data
         else:
-            self._payload = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
+            self._body = make_payload(data, json, encoding=encoding, json_serialize=options.json_serialize)
         self._set_prefix(self._set_framing(compress), bool(expect100))
         self._set_wire()
 
     @property
     def payload(self) -> Payload | None:
         """The body and what describes it; None without one. A pattern's bytes are described when somebody asks."""
-        if self._payload is None and self._bytes is not None:
-            self._payload = BytesPayload(self._bytes, OCTET_STREAM)
-        return self._payload
+        body = self._body
+        if isinstance(body, bytes):
+            body = self._body = BytesPayload(body, OCTET_STREAM)
+        return body
 
     def _forward_proxy(self) -> ForwardProxy | None:
         """The proxy that reads this request and passes it on; none sees what goes through a tunnel."""
@@ -148,7 +147,7 @@ class ClientRequest:
         """Body and framing; returns the field lines of the content coding."""
         given = self._given
         compression = compress_payload(self.payload, compress, given.headers.getall("content-encoding"))
-        self._payload = compression.payload
+        self._body = compression.payload
         self.framing: Framing = frame_body(
             compression.payload, self.method, given.headers, chunked=given.chunked, version=given.version
         )
@@ -213,7 +212,7 @@ class ClientRequest:
         if framing.chunked or not framing.lines or (payload.content_type or "").startswith("multipart/"):
             return None
         pattern = self._copy()
-        pattern._payload = None
+        pattern._body = None
         pattern.framing = COUNTED
         pattern._opening = self._prefix + self._cookie + b"Content-Length: "
         return pattern
@@ -225,12 +224,8 @@ class ClientRequest:
         What makes most calls cheap: names, values, target and credentials were checked and encoded once.
         """
         other = self._copy()
-        if isinstance(payload, bytes):
-            other._bytes = payload
-            body: Bytes | None = payload
-        else:
-            other._payload = payload
-            body = payload.body
+        other._body = payload
+        body = payload if isinstance(payload, bytes) else payload.body
         if type(body) is bytes and len(body) <= ONE_WRITE:
             # What `_set_wire` comes to, without the questions: they take half of its time.
             other.is_streamed = False
@@ -300,10 +295,9 @@ class ClientRequest:
     def _copy(self) -> Self:
         # One by one: a loop over the names costs three times as much, and this is on the way of every POST.
         other = object.__new__(type(self))
-        other._bytes = self._bytes
+        other._body = self._body
         other._cookie = self._cookie
         other._given = self._given
-        other._payload = self._payload
         other._prefix = self._prefix
         other.endpoint = self.endpoint
         other.expects_continue = self.expects_continue
