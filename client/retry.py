@@ -22,7 +22,7 @@ from keepwarm.pool.errors import (
     TLSError,
     printable,
 )
-from keepwarm.pool.limits import check_seconds
+from keepwarm.pool.limits import check_flag, check_seconds
 
 STATUSES: Final = frozenset({429, 502, 503, 504})
 _BACKOFF: Final = Backoff(first=0.1, longest=10.0)
@@ -71,6 +71,8 @@ class RetryPolicy:
             raise ValueError(f"RetryPolicy: give attempts={self.backoff.tries + 1} in place of backoff.tries")
         object.__setattr__(self, "statuses", _check_statuses(self.statuses))
         object.__setattr__(self, "methods", _check_methods(self.methods))
+        for name in ("errors", "respect_retry_after"):
+            check_flag(f"RetryPolicy: {name}", getattr(self, name))
         longest = check_seconds("longest_retry_after", self.longest_retry_after)
         object.__setattr__(self, "longest_retry_after", math.inf if longest is None else longest)
         for name, most in (("budget", 1.0), ("budget_floor", math.inf)):

@@ -37,7 +37,7 @@ from keepwarm.client.ws_connect import UpgradeRequest
 from keepwarm.pool.auth import BasicAuth
 from keepwarm.pool.clock import NEVER
 from keepwarm.pool.connector import BaseConnector
-from keepwarm.pool.limits import check_count
+from keepwarm.pool.limits import check_count, check_flag
 from keepwarm.pool.origin import creation_point
 from keepwarm.ws.websocket import ClientWebSocketResponse
 
@@ -107,7 +107,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         accepted = accept_encoding() if auto_decompress else None
         defaults = DefaultHeaders(headers, skip=skip, accept_encoding=accepted)
         self._timeout = coerce_timeout(timeout)
-        self._retry_stale = bool(retry_stale)
+        self._retry_stale = check_flag("retry_stale", retry_stale)
         self._raise_for_status = check_strictness(raise_for_status)
         self._base_url = None if base_url is None else BaseUrl(base_url)
         self._request_class = check_class("request_class", request_class, ClientRequest)
@@ -130,7 +130,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
             auto_decompress=bool(auto_decompress),
             max_body_size=check_count("max_body_size", max_body_size),
             forward_proxy=connector.forward_proxy,
-            timings=bool(timings),
+            timings=check_flag("timings", timings),
             retry=check_retry(retry),
         )
         # Requests without anything of their own, by URL: checked, encoded, ready to be written again.

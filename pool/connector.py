@@ -99,7 +99,7 @@ class BaseConnector(Controls):
         self._closed = True  # until every option is checked: a half-made connector has nothing to warn about
         per_host = make_host_limits(limit_per_host)
         self._limits = Limits(limit, limit_total, max_waiting, pool_timeout, per_host, check_shed(shed))
-        self._keepalive = Keepalive(keepalive_timeout, bool(force_close), bool(learn_idle))
+        self._keepalive = Keepalive(keepalive_timeout, bool(force_close), learn_idle)
         self._lifetime = Lifetime(max_age, max_uses, max_age_jitter)
         self._min_idle = MinIdle(min_idle, None if per_host is not None else limit)
         self._conn_timeout = check_seconds("conn_timeout", conn_timeout)

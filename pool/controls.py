@@ -81,6 +81,8 @@ class Controls(Closable):
             host = normalise_host(host)
         if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
             raise TypeError(f"port must be a whole number or None, got {port!r}")
+        if port is not None and not 0 < port < 65536:
+            raise ValueError(f"port must be from 1 to 65535 or None, got {port!r}")
         self._check_use()
         return 0 if self._pool is None else self._pool.expire(host, port)
 

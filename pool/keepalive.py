@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from keepwarm.pool.clock import NEVER
-from keepwarm.pool.limits import check_seconds
+from keepwarm.pool.limits import check_flag, check_seconds
 
 # A server that says "timeout=5" closes five seconds after *it* saw the connection go idle, and its FIN needs time to
 # reach us: stop using the connection earlier. Half the hint is kept when the hint is shorter than two margins.
@@ -26,6 +26,7 @@ class Keepalive:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "idle_timeout", check_seconds("keepalive_timeout", self.idle_timeout))
+        check_flag("learn_idle", self.learn)
 
     def window(self, hint: float | None) -> float:
         """Seconds that a connection may lie idle, given what the server said ("Keep-Alive: timeout=", seconds)."""

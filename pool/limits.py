@@ -31,6 +31,13 @@ def check_seconds(name: str, value: float | None) -> float | None:
     return float(value) or None
 
 
+def check_flag(name: str, value: object) -> bool:
+    """True or False as they are. Raises TypeError that names the option."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 _NONE: Final = object()
 
 HostLimits = HostPatterns[int | None]

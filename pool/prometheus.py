@@ -82,12 +82,10 @@ def prometheus_text(
     endpoint is forgotten, and begins again at zero. Without, there is the total alone, which never goes back: choose
     that where the hosts are many and change. `labels` are put on every sample; `prefix` begins every name.
 
-    Raises ValueError for a `prefix` or a label that Prometheus does not take.
+    Raises ValueError for a `prefix` or a label that Prometheus does not take, TypeError for a label that is no text.
     """
     _check_name("prefix", prefix, extra=":")
-    own = tuple((labels or {}).items())
-    for name, _ in own:
-        _check_name("label", name)
+    own = _own_labels(labels)
     many = [(own, connector.stats()) for connector in connectors]
     if len(many) > 1:
         many = [((*own, ("connector", str(number))), stats) for number, (_, stats) in enumerate(many)]
@@ -105,6 +103,17 @@ def prometheus_text(
         for base, stats in many:
             lines += _sample(name, base, getattr(stats.dns, field))
     return "\n".join(lines) + "\n"
+
+
+def _own_labels(labels: Mapping[str, str] | None) -> _Labels:
+    if labels is not None and not isinstance(labels, Mapping):
+        raise TypeError(f"labels must be a mapping from names to text, got {labels!r}")
+    own = tuple((labels or {}).items())
+    for name, value in own:
+        _check_name("label", name)
+        if not isinstance(value, str):
+            raise TypeError(f"labels[{name!r}] must be a str, got {value!r}")
+    return own
 
 
 def _parts(stats: PoolStats, endpoints: bool) -> Iterator[tuple[_Labels, EndpointStats]]:

@@ -207,6 +207,9 @@ async def test_expire_of_a_connector() -> None:
         connector.expire("not a host")
     with pytest.raises(TypeError, match="port"):
         connector.expire("a.example", "80")  # type: ignore[arg-type]
+    for port in (-1, 0, 65536):
+        with pytest.raises(ValueError, match="port must be from 1 to 65535"):
+            connector.expire("a.example", port)
     await connector.close()
     with pytest.raises(PoolClosedError, match="closed"):
         connector.expire()

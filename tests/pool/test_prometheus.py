@@ -126,3 +126,18 @@ def test_names_that_prometheus_does_not_take(options: dict[str, Any], text: str)
     """Refused, so that no scrape fails over them."""
     with pytest.raises(ValueError, match=text):
         prometheus_text(Fixed(PoolStats()), **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ("zone=b", "labels must be a mapping"),
+        ([("zone", "b")], "labels must be a mapping"),
+        ({"zone": 7}, r"labels\['zone'\] must be a str"),
+        ({"zone": None}, r"labels\['zone'\] must be a str"),
+    ],
+)
+def test_labels_that_are_no_text(labels: Any, text: str) -> None:
+    """Refused by name, before anything is written."""
+    with pytest.raises(TypeError, match=text):
+        prometheus_text(Fixed(PoolStats()), labels=labels)
