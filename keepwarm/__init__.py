@@ -98,9 +98,9 @@ from keepwarm.pool.dns_options import DNSOptions
 from keepwarm.pool.dns_stats import DNSStats
 from keepwarm.pool.endpoint import Endpoint
 from keepwarm.pool.events import ConnectionEvent, Event
+from keepwarm.pool.health import AddressPolicy
 from keepwarm.pool.histogram import Histogram
 from keepwarm.pool.leak_finder import Leak
-from keepwarm.pool.health import AddressPolicy
 from keepwarm.pool.pin_set import PinSet
 from keepwarm.pool.pins import CertificatePin, PublicKeyPin
 from keepwarm.pool.proxy_connector import ProxyConnector

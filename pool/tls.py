@@ -40,7 +40,7 @@ class TLSOptions:
     - `fingerprint` (None): the binary digest that the certificate must have (G-03); `pins` (none): more of them, or
       of public keys, for every host, or a mapping or PinSet by host pattern. Checked in addition to the chain (A-19).
     - `pin_report` (None): is called with the FingerprintMismatch, which then is not raised: pins are only watched.
-    - `resumption` (True): take up earlier sessions where everything is the same, see `tls_sessions`. Not with
+    - `resumption` (False): take up earlier sessions where everything is the same, see `tls_sessions`. Not with
       `fast_tls`, whose engine cannot.
     - `fast_tls` (False): use the transport of the aiofastnet package. Less CPU per byte; the same behaviour.
     - `handshake_timeout` (None, seconds): 0 or None is no limit besides conn_timeout.
@@ -59,7 +59,7 @@ class TLSOptions:
     ca_file: Path | None = None
     client_cert: ClientCertificate | tuple[Path | str | bytes | None, ...] | None = None
     pin_report: PinReport | None = None
-    resumption: bool = True
+    resumption: bool = False
     # `fingerprint` and those of `pins` that hold for every host.
     required_pins: tuple[Pin, ...] = field(init=False, repr=False, compare=False)
     contexts: ContextSource = field(init=False, repr=False, compare=False)

@@ -38,7 +38,7 @@ class UnixConnector(TLSConnector):
     Extensions:
 
     - `verify_ssl` (True), `ssl_context` (None), `ca_file` (None), `client_cert` (None), `fingerprint` (None), `pins`
-      (none), `pin_report` (None), `tls_resumption` (True), `fast_tls` (False), `handshake_timeout` (None, seconds):
+      (none), `pin_report` (None), `tls_resumption` (False), `fast_tls` (False), `handshake_timeout` (None, seconds):
       for ``https``, as in TCPConnector. `reload_tls` reads certificates again.
     - `peer_uid` (None): the user id, or several, of which one must be that of the process that listens (of its
       effective user when it called ``listen``; Linux). Any other server is refused, with nothing sent to it.
@@ -76,7 +76,7 @@ class UnixConnector(TLSConnector):
         pin_report: PinReport | None = None,
         ca_file: Path | None = None,
         client_cert: ClientCertificate | tuple[Path | str | bytes | None, ...] | None = None,
-        tls_resumption: bool = True,
+        tls_resumption: bool = False,
         leak_after: float | None = None,
         on_leak: OnLeak | None = None,
         learn_idle: bool = True,

@@ -75,34 +75,31 @@ class Way:
 
 def tcp(**options: Any) -> Callable[[Place], BaseConnector]:
     """Over TCP, with the context that the others have too."""
+    options = {"tls_resumption": True} | options
     return lambda place: TCPConnector(ssl_context=place.context, **options)
 
 
 def with_client_certificate(place: Place) -> BaseConnector:
     file = place.folder / "client.pem"
     client_certificate().private_key_and_cert_chain_pem.write_to_path(str(file))
-    return TCPConnector(ca_file=place.folder / "ca.pem", client_cert=(file, None))
+    return TCPConnector(ca_file=place.folder / "ca.pem", client_cert=(file, None), tls_resumption=True)
 
 
 def by_proxy(place: Place, **options: Any) -> BaseConnector:
     url = f"http://127.0.0.1:{place.proxy.port}"
-    return ProxyConnector(url, ssl_context=place.context, force_close=False, **options)
+    return ProxyConnector(url, ssl_context=place.context, force_close=False, tls_resumption=True, **options)
 
 
 WAYS = {
     "plain": Way(tcp()),
     "the-same-again": Way(tcp()),
-    "no-verification": Way(lambda place: TCPConnector(verify_ssl=False)),
-    "own-context": Way(lambda place: TCPConnector(ssl_context=client_context())),
-    "authority-file": Way(lambda place: TCPConnector(ca_file=place.folder / "ca.pem")),
+    "no-verification": Way(lambda place: TCPConnector(verify_ssl=False, tls_resumption=True)),
+    "own-context": Way(lambda place: TCPConnector(ssl_context=client_context(), tls_resumption=True)),
+    "authority-file": Way(lambda place: TCPConnector(ca_file=place.folder / "ca.pem", tls_resumption=True)),
     "client-certificate": Way(with_client_certificate),
-    "fingerprint": Way(lambda place: TCPConnector(ssl_context=place.context, fingerprint=fingerprint())),
-    "public-key": Way(
-        lambda place: TCPConnector(
-            ssl_context=place.context, pins=[PublicKeyPin(hashlib.sha256(public_key_info(der(leaf()))).digest())]
-        )
-    ),
-    "pins-by-host": Way(lambda place: TCPConnector(ssl_context=place.context, pins={"localhost": [fingerprint()]})),
+    "fingerprint": Way(tcp(fingerprint=fingerprint())),
+    "public-key": Way(tcp(pins=[PublicKeyPin(hashlib.sha256(public_key_info(der(leaf()))).digest())])),
+    "pins-by-host": Way(tcp(pins={"localhost": [fingerprint()]})),
     "pins-reported": Way(tcp(fingerprint=bytes(32), pin_report=lambda error: None)),
     "other-name": Way(tcp(), "127.0.0.1"),
     "no-resumption": Way(tcp(tls_resumption=False)),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keepwarm.client.session import ClientSession
+from keepwarm.pool.connector import BaseConnector
 from keepwarm.pool.dialer import Dialer
 from keepwarm.pool.errors import FingerprintMismatch, TLSError
 from keepwarm.pool.tcp_connector import TCPConnector
@@ -20,6 +21,12 @@ from tests.support.leaks import turns
 from tests.support.server import Peer, ScriptedServer, ok
 
 pytestmark = pytest.mark.asyncio
+
+
+def resuming(connector: BaseConnector | None = None, **options: Any) -> ClientSession:
+    """A session that takes up TLS sessions, unless `options` say otherwise."""
+    return session(connector) if connector is not None else session(**({"tls_resumption": True} | options))
+
 
 versions = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 LAST = {"Connection": "close"}
@@ -40,7 +47,7 @@ def speaking(version: ssl.TLSVersion) -> ssl.SSLContext:
 @pytest.mark.fault("T10")
 async def test_reconnects_are_resumed(version: ssl.TLSVersion) -> None:
     """All connections of one connector to one endpoint but the first, however they ended."""
-    async with ScriptedServer(ssl=speaking(version)) as server, session() as calls:
+    async with ScriptedServer(ssl=speaking(version)) as server, resuming() as calls:
         for index in range(4):
             assert await fetch(calls, server.url(f"/{index}"), headers=LAST) == f"/{index}"
             await server.until_idle()
@@ -60,7 +67,7 @@ async def test_a_second_connection_beside_the_first(version: ssl.TLSVersion) -> 
                 await busy.wait()
             peer.send(ok(nonce=request.nonce))
 
-    async with ScriptedServer(script, ssl=speaking(version)) as server, session() as calls:
+    async with ScriptedServer(script, ssl=speaking(version)) as server, resuming() as calls:
         assert await fetch(calls, server.url("/first")) == "/first"
         slow = asyncio.create_task(fetch(calls, server.url("/slow")))
         await server.until_requests(2)
@@ -74,7 +81,7 @@ async def test_a_second_connection_beside_the_first(version: ssl.TLSVersion) -> 
 @pytest.mark.parametrize("options", [{"tls_resumption": False}, {"fast_tls": True}], ids=["off", "fast"])
 async def test_full_handshakes(options: dict[str, Any]) -> None:
     """Turned off, and with the engine that cannot do it, each connection has a handshake of its own."""
-    async with ScriptedServer(ssl=server_context()) as server, session(**options) as calls:
+    async with ScriptedServer(ssl=server_context()) as server, resuming(**options) as calls:
         for _ in range(3):
             assert await fetch(calls, server.url("/x"), headers=LAST) == "/x"
             await server.until_idle()
@@ -86,8 +93,8 @@ async def test_full_handshakes(options: dict[str, Any]) -> None:
 async def test_pins_are_compared_on_a_resumed_session(version: ssl.TLSVersion) -> None:
     """With the certificate of its first handshake, for the server sends none; only reported, so that one can see it."""
     reported: list[FingerprintMismatch] = []
-    connector = WatchedConnector(fingerprint=bytes(32), pin_report=reported.append)
-    async with ScriptedServer(ssl=speaking(version)) as server, session(connector) as calls:
+    connector = WatchedConnector(fingerprint=bytes(32), pin_report=reported.append, tls_resumption=True)
+    async with ScriptedServer(ssl=speaking(version)) as server, resuming(connector) as calls:
         for _ in range(3):
             assert await fetch(calls, server.url("/x"), headers=LAST) == "/x"
             await server.until_idle()
@@ -126,7 +133,7 @@ async def test_a_changed_context_does_not_resume() -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     async with ScriptedServer(ssl=server_context("elsewhere.keepwarm.test")) as server:
-        async with ClientSession(connector=TCPConnector(ssl_context=context)) as calls:
+        async with ClientSession(connector=TCPConnector(ssl_context=context, tls_resumption=True)) as calls:
             for _ in range(2):
                 assert await fetch(calls, server.url("/lax"), headers=LAST) == "/lax"
                 await server.until_idle()
@@ -145,7 +152,10 @@ async def test_two_connectors_with_one_context() -> None:
     context = client_context()
     pins: list[dict[str, Any]] = [{}, {"fingerprint": hashlib.sha256(der(leaf())).digest()}, {}]
     async with ScriptedServer(ssl=server_context()) as server:
-        several = [ClientSession(connector=TCPConnector(ssl_context=context, **options)) for options in pins]
+        several = [
+            ClientSession(connector=TCPConnector(ssl_context=context, tls_resumption=True, **options))
+            for options in pins
+        ]
         for _ in range(2):
             for calls in several:
                 assert await fetch(calls, server.url("/x"), headers=LAST) == "/x"
@@ -158,7 +168,7 @@ async def test_two_connectors_with_one_context() -> None:
 @pytest.mark.fault("T10")
 async def test_names_do_not_share_sessions() -> None:
     """Two names of one server, on one port and one address."""
-    async with ScriptedServer(ssl=server_context()) as server, session() as calls:
+    async with ScriptedServer(ssl=server_context()) as server, resuming() as calls:
         for host in ("localhost", "127.0.0.1", "localhost", "127.0.0.1"):
             url = f"https://{host}:{server.port}/x"
             assert await fetch(calls, url, headers=LAST) == "/x"
@@ -182,7 +192,7 @@ async def test_a_server_that_cannot_cope_with_its_sessions(how: str) -> None:
         return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
 
     context.sni_callback = refuse_the_second
-    async with ScriptedServer(ssl=context) as server, session() as calls:
+    async with ScriptedServer(ssl=context) as server, resuming() as calls:
         for _ in range(3):
             assert await fetch(calls, server.url("/x").replace("127.0.0.1", "localhost"), headers=LAST) == "/x"
             await until(lambda: all(peer.closed for peer in server.connections))
@@ -194,7 +204,7 @@ async def test_a_server_that_cannot_cope_with_its_sessions(how: str) -> None:
 @pytest.mark.fault("T10")
 async def test_a_stranger_in_the_servers_place() -> None:
     """Who does not know the session has to show a certificate, and that is checked as ever."""
-    async with ScriptedServer(ssl=server_context()) as server, session(keepalive_timeout=None) as calls:
+    async with ScriptedServer(ssl=server_context()) as server, resuming(keepalive_timeout=None) as calls:
         assert await fetch(calls, server.url("/x"), headers=LAST) == "/x"
         await server.until_idle()
         port = server.port
@@ -209,7 +219,7 @@ async def test_a_stranger_in_the_servers_place() -> None:
 @pytest.mark.fault("T10", "T18")
 async def test_an_aborted_connection_is_taken_up_too() -> None:
     """An idle time-out, a limit: what we end ourselves ended well."""
-    async with ScriptedServer(ssl=server_context()) as server, session(force_close=True) as calls:
+    async with ScriptedServer(ssl=server_context()) as server, resuming(force_close=True) as calls:
         for _ in range(2):
             assert await fetch(calls, server.url("/x")) == "/x"
             await server.until_idle()

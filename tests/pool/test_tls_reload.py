@@ -47,6 +47,7 @@ class Files:
         return der(certificate)
 
     def connector(self, **options: Any) -> TCPConnector:
+        options = {"tls_resumption": True} | options
         return TCPConnector(ca_file=self.authority, client_cert=(self.chain, str(self.key)), **options)
 
 

@@ -56,6 +56,7 @@ class Gate:
 
     def connector(self, **options: Any) -> keepwarm.TCPConnector:
         cert = (self.directory / "client.pem", None)
+        options = {"tls_resumption": True} | options
         return keepwarm.TCPConnector(ca_file=self.directory / "authority.pem", client_cert=cert, **options)
 
     def renew(self) -> tuple[str, str]:
@@ -131,7 +132,7 @@ async def test_nobody_gets_in_with_the_session_of_another(gate: Gate, version: s
     """A connector without a certificate, after one with, is turned away."""
     async with keepwarm.ClientSession(connector=gate.connector()) as session:
         await seen(session, gate.url(version), headers=LAST)
-        without = keepwarm.TCPConnector(ca_file=gate.directory / "authority.pem")
+        without = keepwarm.TCPConnector(ca_file=gate.directory / "authority.pem", tls_resumption=True)
         async with keepwarm.ClientSession(connector=without) as other, other.get(gate.url(version)) as response:
             assert response.status == 400 and "No required SSL certificate" in await response.text()
         assert (await seen(session, gate.url(version)))["reused"] == "r"

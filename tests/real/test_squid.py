@@ -29,6 +29,18 @@ def session_for(
     return keepwarm.ClientSession(connector=keepwarm.ProxyConnector(f"http://{login}127.0.0.1:{squid.port}", **options))
 
 
+async def settled(squid: Squid) -> int:
+    """How many lines squid has logged, once it has logged the end of what was before: a tunnel is logged when it is
+    closed, and squid takes its time."""
+    count, quiet = len(squid.logged()), 0
+    while quiet < 5:
+        await asyncio.sleep(0.05)
+        now = len(squid.logged())
+        quiet = quiet + 1 if now == count else 0
+        count = now
+    return count
+
+
 async def who(session: keepwarm.ClientSession, base: str) -> tuple[int, int]:
     """(number of the connection, number of the request on it), both as nginx counts them."""
     async with session.get(base + "/who") as response:
@@ -39,7 +51,7 @@ async def who(session: keepwarm.ClientSession, base: str) -> tuple[int, int]:
 
 async def test_a_tunnel_is_kept(site: Site, squid: Squid) -> None:
     """squid sees one CONNECT, nginx one connection with all requests on it."""
-    before = len(squid.logged())
+    before = await settled(squid)
     async with session_for(site, squid) as session:
         seen = [await who(session, site.secure) for _ in range(CALLS)]
     assert [number for _, number in seen] == list(range(1, CALLS + 1))
@@ -51,7 +63,7 @@ async def test_a_tunnel_is_kept(site: Site, squid: Squid) -> None:
 
 async def test_a_plain_connection_is_kept(site: Site, squid: Squid) -> None:
     """All requests come from one port of ours, each with the whole URL and the login."""
-    before = len(squid.logged())
+    before = await settled(squid)
     async with session_for(site, squid) as session:
         for _ in range(CALLS):
             await who(session, site.plain)
@@ -63,7 +75,7 @@ async def test_a_plain_connection_is_kept(site: Site, squid: Squid) -> None:
 async def test_plain_targets_share_connections(site: Site, squid: Squid) -> None:
     """With share_forward two servers are reached from one port; by default from two."""
     for options, ports in (({}, 2), ({"share_forward": True}, 1)):
-        before = len(squid.logged())
+        before = await settled(squid)
         async with session_for(site, squid, **options) as session:
             for _ in range(3):
                 await who(session, site.plain)
@@ -74,7 +86,7 @@ async def test_plain_targets_share_connections(site: Site, squid: Squid) -> None
 
 
 async def test_by_default_nothing_is_kept(site: Site, squid: Squid) -> None:
-    before = len(squid.logged())
+    before = await settled(squid)
     async with session_for(site, squid, force_close=True) as session:
         for _ in range(3):
             await who(session, site.plain)

@@ -22,7 +22,8 @@ def through(
 ) -> ClientSession:
     """A session through the proxy at `port`, that trusts the tests' authority. Only PROXY's name can be looked up:
     the resolver says "this machine" to everything and notes what it was asked."""
-    options = {"ssl_context": client_context(), "resolver": Recording("127.0.0.1"), "force_close": False} | options
+    given = {"ssl_context": client_context(), "resolver": Recording("127.0.0.1"), "force_close": False}
+    options = given | {"tls_resumption": True} | options
     if scheme == "https":
         options = {"proxy_ssl_context": client_context()} | options
     connector = ProxyConnector(f"{scheme}://{userinfo}{PROXY}:{port}", **options)

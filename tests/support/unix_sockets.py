@@ -68,6 +68,7 @@ def unix_dialer(path: str, **options: Any) -> UnixDialer:
 
 def unix_session(path: str, **options: Any) -> ClientSession:
     """A session over a connector that trusts the tests' authority."""
+    options = {"tls_resumption": True} | options
     return ClientSession(connector=UnixConnector(path, ssl_context=client_context(), **options))
 
 
