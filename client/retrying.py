@@ -108,5 +108,7 @@ class _Retrying:
         while left > 0:
             await sleep(min(left, STEP))
             if pool.closed:
-                raise wait_errors.closed_meanwhile(self._request.endpoint)
+                error = wait_errors.closed_meanwhile(self._request.endpoint)
+                error.tried = self._earlier
+                raise error
             left = until - now()

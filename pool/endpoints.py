@@ -42,6 +42,12 @@ class Endpoints:
         self._gone.add_history(home)
         return True
 
+    def abandon(self) -> None:
+        """Forget all endpoints with whatever they have; what has happened there stays counted."""
+        for home in self.in_use.values():
+            self._gone.add_history(home)
+        self.in_use.clear()
+
     def stats(self) -> PoolStats:
         endpoints = {endpoint: EndpointStats.of(home) for endpoint, home in self.in_use.items()}
         return PoolStats(EndpointStats.sum((EndpointStats.of(self._gone), *endpoints.values())), endpoints)

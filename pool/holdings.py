@@ -182,7 +182,7 @@ class Holdings:
         forked process. The transports, for the caller to keep or to drop."""
         self.closed = True
         channels, self.channels = self.channels, set()
-        self._endpoints.in_use.clear()
+        self._endpoints.abandon()
         self.clock.abandon()
         return [transport for channel in channels if (transport := channel.abandon()) is not None]
 

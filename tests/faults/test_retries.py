@@ -314,8 +314,9 @@ async def test_closing_ends_a_pause(pauses: Pauses) -> None:
     async with serve(failing(9)) as server:
         calls = calls_with()
         pauses.on_pause = calls.close
-        with pytest.raises(PoolClosedError):
+        with pytest.raises(PoolClosedError) as caught:
             await calls.get(server.url("/x"))
+        assert [attempt.status for attempt in caught.value.tried] == [503]
         await calls.close()
         await turns(2)
         assert len(server.requests) == 1

@@ -213,3 +213,20 @@ async def test_another_thread() -> None:
         await asyncio.get_running_loop().run_in_executor(None, thread.join)
         assert ["use one connector" in str(errors[0]), "call_soon_threadsafe" in str(errors[1])] == [True, True]
         assert (connector.closed, connector.stats().total.idle, len(connector.requests)) == (False, 1, 1)
+
+
+def test_numbers_outlive_the_loop() -> None:
+    """A connector that is closed after its loop has nothing open, and its counters do not go back."""
+    loop = asyncio.new_event_loop()
+    connector = FakeConnector()
+
+    async def use() -> None:
+        (await connector.connect(TO_A)).release()
+
+    loop.run_until_complete(use())
+    before = connector.stats().total
+    loop.close()
+    connector.close()
+    after = connector.stats().total
+    assert (before.open, before.dials, before.leases) == (1, 1, 1)
+    assert (after.open, after.dials, after.leases, connector.stats().endpoints) == (0, 1, 1, {})
