@@ -5,9 +5,11 @@ from unittest import mock
 
 import pytest
 
+from keepwarm.client.cookies import CookieJar
 from keepwarm.client.patterns import MOST_TEXT, Patterns, pattern_key
 from keepwarm.client.payload import make_payload
 from keepwarm.client.request import ONE_WRITE, ClientRequest
+from keepwarm.client.session import ClientSession
 from tests.support.calling import serve, session
 from tests.support.server import Peer, answer_all, response
 
@@ -169,3 +171,30 @@ async def test_a_cookie_that_came_later_goes_along() -> None:
         for _ in range(3):
             async with calls.post(server.url("/x"), data=b"body", headers=JSON) as got:
                 assert got.status == 200
+
+
+class TokenJar(CookieJar):
+    """Keeps nothing, and has a cookie all the same."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def header_for(self, *args: Any, **kwargs: Any) -> str | None:
+        return "token=1"
+
+
+@pytest.mark.asyncio
+async def test_a_jar_with_a_word_of_its_own_is_asked() -> None:
+    """Whether a jar has cookies is for the jar to say, also where its class says it in another way."""
+
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        assert request.header("Cookie") == "token=1"
+        peer.send(response("200 OK", b""))
+        await peer.until_closed()
+
+    calls = ClientSession(cookie_jar=TokenJar())
+    async with serve(script) as server, calls, calls.get(server.url("/x")) as got:
+        assert got.status == 200
