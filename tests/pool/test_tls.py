@@ -112,8 +112,8 @@ async def test_wrong_name(fast_tls: bool, names: tuple[str, ...] | None, host: s
     ("which", "said", "advice"),
     [
         ("expired", "certificate has expired", "Renew"),
-        ("self-signed", "self.signed certificate", "load_verify_locations"),
-        ("unknown", "unable to get local issuer certificate", "load_verify_locations"),
+        ("self-signed", "self.signed certificate", "ca_file"),
+        ("unknown", "unable to get local issuer certificate", "ca_file"),
     ],
 )
 async def test_bad_chain(fast_tls: bool, which: str, said: str, advice: str) -> None:
