@@ -85,10 +85,7 @@ def failed(number: int, error: ClientError, waited: float = 0.0) -> Attempt:
 
 def peer_of(channel: Channel) -> str | None:
     """The address that the channel is, or was, connected to."""
-    try:
-        peer = None if channel.transport is None else channel.transport.get_extra_info("peername")
-    except OSError:  # some loops ask the socket, which is closed
-        return None
+    peer = channel.transport_info("peername")
     if isinstance(peer, tuple):
         return address_text(peer)
     return peer or None if isinstance(peer, str) else None

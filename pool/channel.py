@@ -10,7 +10,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from keepwarm.pool import states
 from keepwarm.pool.clock import NEVER, Clock
@@ -273,6 +273,15 @@ class Channel(asyncio.Protocol):
             self.retiring = reason
         if self.upgraded is not None:
             self.upgraded.connection_lost(exc)
+
+    def transport_info(self, name: str) -> Any:
+        """What the transport tells of itself, such as ``"peername"``; None if it cannot any more."""
+        transport = self.transport
+        try:
+            return None if transport is None else transport.get_extra_info(name)
+        except (OSError, AttributeError):
+            # A transport that is closed: some ask the socket, and asyncio's TLS has let go of what it would ask.
+            return None
 
     # Writing
 

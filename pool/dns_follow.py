@@ -214,7 +214,7 @@ class Follower:
 
 def _peer(channel: Channel) -> Address | None:
     """The address that the channel is connected to."""
-    peer = None if channel.transport is None else channel.transport.get_extra_info("peername")
+    peer = channel.transport_info("peername")
     if not isinstance(peer, tuple) or len(peer) < 2:
         return None
     literal = literal_answer(peer[0], peer[1])

@@ -103,10 +103,9 @@ class WSChannel:
     def endpoint(self) -> Endpoint:
         return self._upgraded.channel.endpoint
 
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The transport; None once the connection has been abandoned."""
-        return self._upgraded.channel.transport
+    def transport_info(self, name: str) -> Any:
+        """What the transport tells of itself; None if it cannot any more."""
+        return self._upgraded.channel.transport_info(name)
 
     @property
     def round_trip(self) -> float | None:
@@ -308,7 +307,7 @@ class WSChannel:
         """
         protocol = self.protocol
         if not (protocol.close_sent or protocol.failed is not None or self.is_over):
-            frame, transport = protocol.close_frame(code, reason), self.transport
+            frame, transport = protocol.close_frame(code, reason), self._upgraded.channel.transport
             if transport is not None and not transport.is_closing():
                 transport.write(frame)
         self._discards = True

@@ -135,8 +135,8 @@ class ClientWebSocketResponse:
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the transport tells of itself, such as ``"peername"``; `default` once it is gone."""
-        transport = self._channel.transport
-        return default if transport is None else transport.get_extra_info(name, default)
+        found = self._channel.transport_info(name)
+        return default if found is None else found
 
     # Sending
 

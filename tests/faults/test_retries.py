@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from keepwarm.client.attempts import Attempt
+from keepwarm.client.attempts import Attempt, peer_of
 from keepwarm.client.backoff import Backoff
 from keepwarm.client.errors import ResponseDisconnected
 from keepwarm.client.retry import RetryPolicy
 from keepwarm.client.session import ClientSession
+from keepwarm.pool.channel import Channel
+from keepwarm.pool.endpoint import make_endpoint
 from keepwarm.pool.errors import ConnectError, InvalidInput, PoolClosedError
 from tests.support.calling import Conserved, WatchedConnector, numbers, serve, session
 from tests.support.fakes import FakeClock
@@ -359,3 +361,39 @@ async def test_a_body_that_can_be_read_once_is_sent_once(pauses: Pauses) -> None
         async with calls.put(server.url("/x"), data=body()) as answer:
             assert answer.status == 503
         assert [request.body for request in server.requests] == [b"once"]
+
+
+@pytest.mark.fault("P24")
+async def test_an_answer_over_a_connection_that_is_gone() -> None:
+    """The second time is answered and closed in one breath: a transport that is gone is not asked what it was."""
+
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        if request.target == "/first":
+            peer.send(ok(nonce=request.nonce))
+            await peer.request()
+            peer.abort()
+            return
+        peer.send(response(headers=[("Connection", "close"), ("X-Nonce", request.nonce)]))
+        peer.close()
+
+    async with serve(script, tls=True) as server, session() as calls:
+        async with calls.get(server.url("/first")):
+            pass
+        async with calls.get(server.url("/second")) as got:
+            assert got.headers["X-Nonce"] == "/second"
+            assert [attempt.number for attempt in got.attempts] == [1, 2]
+
+
+async def test_a_transport_that_cannot_tell_any_more() -> None:
+    """asyncio's TLS has let go of what it would ask."""
+
+    class Gone(asyncio.Transport):
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            raise AttributeError("'NoneType' object has no attribute '_get_extra_info'")
+
+    channel = Channel(make_endpoint("a.test"), asyncio.get_running_loop())
+    assert channel.transport_info("peername") is None
+    channel.transport = Gone()
+    assert channel.transport_info("peername") is None
+    assert peer_of(channel) is None
