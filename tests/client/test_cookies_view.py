@@ -194,6 +194,8 @@ def test_the_morsel_of_a_response_takes_no_edit(view: CookieView, jar: CookieJar
     view["a"] = "new"
     EDITS["item"](view["a"])
     assert (jar.header_for(HOST, "/"), jar.header_for(HOST, "/p")) == (None, "a=new")
+
+
 def test_edits_of_attributes(view: CookieView, jar: CookieJar) -> None:
     """Attributes of a Morsel from the view are those of the cookie."""
     view["a"] = "1"
