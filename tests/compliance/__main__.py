@@ -194,7 +194,8 @@ def _page(report: list[str]) -> str:
         [
             "# Autobahn",
             "",
-            "The client cases of the Autobahn test suite 0.8.2, run against keepwarm by `python -m tests.compliance --write`; `make compliance` runs a part of it.",
+            "The client cases of the Autobahn test suite 0.8.2, run against keepwarm by "
+            "`python -m tests.compliance --write`; `make compliance` runs a part of it.",
             "OK is as RFC 6455 and RFC 7692 have it; informational cases have no right answer.",
             "",
             *report,
