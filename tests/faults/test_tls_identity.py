@@ -188,7 +188,8 @@ async def test_sessions_stay_within_a_connector(fast_tls: bool, version: ssl.TLS
     mine, reused = trusted(), list[bool]()
     async with ScriptedServer(ssl=context) as server:
         for _ in range(2):
-            async with ClientSession(connector=NotingConnector(reused, fast_tls=fast_tls, **mine)) as calls:
+            connector = NotingConnector(reused, fast_tls=fast_tls, tls_resumption=True, **mine)
+            async with ClientSession(connector=connector) as calls:
                 for path in ("/a", "/b"):
                     # Whatever tickets there are have come with the answer; the next call must dial again.
                     assert await fetch(calls, server.url(path), headers={"Connection": "close"}) == path
