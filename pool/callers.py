@@ -21,6 +21,9 @@ from keepwarm.pool.waiters import Waiter
 # A caller who insists on a new connection has had one that died: its place is this far before those of other callers.
 AHEAD = 1 << 62
 
+# How late, in seconds, a caller may hear that its time is over, if it had a dial then and has none now.
+LOOK_AGAIN = 0.25
+
 
 class CallersOwner(Protocol):
     """What the pool does for its callers."""
@@ -188,9 +191,9 @@ class Callers:
         elif waiter.call_deadline <= now:
             waiter.fail(wait_errors.cut_short(waiter, now))
         else:
-            # Its wait for the limit is over: the time limit of the dial is conn_timeout. A dial that ends takes the
-            # oldest caller with it, so this one stays covered until somebody comes in front of it.
-            self._clock.watch(waiter, waiter.call_deadline)
+            # Its wait for the limit is over: the time limit of the dial is conn_timeout. A dial may be withdrawn, and
+            # somebody may come in front: so it is looked at again.
+            self._clock.watch(waiter, min(waiter.call_deadline, now + LOOK_AGAIN))
             return
         home.queue.remove(waiter)
         if not self._keeps_dials:

@@ -67,6 +67,7 @@ async def test_a_plain_connection_is_kept(site: Site, squid: Squid) -> None:
     async with session_for(site, squid) as session:
         for _ in range(CALLS):
             await who(session, site.plain)
+    await until_logged(squid, before + CALLS)
     lines = squid.logged()[before:]
     assert len(lines) == CALLS and len({line[0] for line in lines}) == 1
     assert {tuple(line[1:]) for line in lines} == {("GET", f"{site.plain}/who", "200", LOGIN)}
@@ -81,6 +82,7 @@ async def test_plain_targets_share_connections(site: Site, squid: Squid) -> None
                 await who(session, site.plain)
                 async with session.get(site.short + "/who") as response:
                     assert response.status == 200
+        await until_logged(squid, before + 6)
         lines = squid.logged()[before:]
         assert (len(lines), len({line[0] for line in lines})) == (6, ports)
 
