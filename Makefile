@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 URL    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check real compliance bench bench-pool faults soak examples clean
+.PHONY: help setup demo test test-all check real compliance bench bench-pool faults soak examples docs clean
 
 help:            ## say what there is
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/	/' | expand -t 16
@@ -17,6 +17,10 @@ $(VENV)/.stamp: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.stamp
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 setup: $(VENV)/.stamp ## make .venv with keepwarm and what its tests need
@@ -31,7 +35,7 @@ test: $(VENV)/.stamp ## all tests that need pip packages only
 test-all: ## the tests on every Python >= 3.11 of this machine
 	@tests/every_python.sh
 
-check: $(VENV)/.stamp ## ruff, strict mypy on the installed wheel, layering
+check: docs ## ruff, strict mypy on the installed wheel, layering, the pages and their links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@tests/typecheck.sh $(BIN)
@@ -62,6 +66,12 @@ soak: $(VENV)/.stamp ## the long runs: every cancellation point, property test, 
 
 examples: $(VENV)/.stamp ## run every example against a local server
 	@$(BIN)/python -m pytest -q tests/test_examples.py
+
+docs: $(VENV)/.docs ## the pages with the API reference, as HTML in build/docs; a link that leads nowhere is an error
+	@rm -rf build/docs
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -d build/doctrees docs build/docs
+	@! grep -rnE '<(script|link|img)[^>]*(src|href)="(https?:)?//' build/docs --include='*.html'
+	@echo "the pages: build/docs/index.html"
 
 clean:           ## remove what the targets made
 	rm -rf $(VENV) .venv-httpbin build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

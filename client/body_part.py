@@ -72,7 +72,10 @@ class BodyPartWriter:
     def set_content_disposition(
         self, disposition: str, *, name: str | None = None, filename: str | None = None, extended: bool = False
     ) -> None:
-        """Set Content-Disposition, encoded and checked as :func:`content_disposition` says."""
+        """Set Content-Disposition. `disposition` is "form-data", "attachment" or another token. CR, LF and quotes in
+        `name` and `filename` are percent-encoded. `extended` adds ``filename*`` (RFC 8187), which form-data must not
+        have. Raises InvalidInput for what cannot be sent, TypeError for what is no str.
+        """
         value = content_disposition(disposition, name=name, filename=filename, extended=extended)
         others = [pair for pair in self.headers.items() if pair[0].lower() != "content-disposition"]
         # It goes first, where simple readers look for it.

@@ -20,7 +20,7 @@ from keepwarm.client.urlencoded import FORM, encode_form
 class MultipartWriter:
     """A body of several parts, to be given as `data`. Parts are sent in the order in which they were appended.
 
-    `subtype` is what follows ``multipart/``; `boundary` is random unless given, see :class:`Boundary`. A length is
+    `subtype` is what follows ``multipart/``; `boundary` is random unless given. A length is
     announced if every part knows its own, else the body is sent in chunks. Parts are streamed: at most a piece of
     256 KiB is in memory at a time, besides what was in memory before. The body can be sent again if every part can.
 

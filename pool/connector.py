@@ -47,8 +47,9 @@ class BaseConnector(Controls):
 
     Extensions: `limit_total` bounds the connections to all endpoints, `max_waiting` the callers that wait for one
     endpoint, `pool_timeout` the seconds that each may wait for the limit; None, the default, is no bound.
-    `limit_per_host` (none) replaces `limit` where the host fits a pattern: ``{"api.example.com": 20, "*.example.com":
-    4}``, a host, or "*." and a domain for every name below it; the most specific pattern wins, and None is no limit.
+    `limit_per_host` (none) replaces `limit` where the host fits a pattern,
+    ``{"api.example.com": 20, "*.example.com": 4}``: a host, or ``*.`` and a domain for every name below it; the most
+    specific pattern wins, and None is no limit.
     Each endpoint that fits has that many connections for itself; they do not share them. `shed` (False): refuse a
     caller at once, with PoolShedError, who cannot be served before its deadline at the endpoint's recent pace; True, or
     a Shedding.

@@ -24,8 +24,8 @@ _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)
 class Endpoint(NamedTuple):
     """The triple that tells connections apart: ``(host, port, is_ssl)``.
 
-    Build it with :func:`make_endpoint`, which normalises; two endpoints are the same if and only if the three
-    parts are equal (reference: BaseConnector, *limit*).
+    `host` is in lower case, without a trailing dot, and an IP address in its shortest form. Two endpoints are the same
+    if and only if the three parts are equal.
     """
 
     host: str

@@ -5,12 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yarl
 
 import keepwarm
 from keepwarm.pool.race import TCPKeepAlive
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 TABLES = [
     ("README.md", "option of the connector", keepwarm.TCPConnector),
@@ -41,6 +42,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     """To a file of the project, and to a heading of it."""
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if link.startswith(("http://", "https://")):
+            assert yarl.URL(link).host, link
             continue
         path, _, heading = link.partition("#")
         target = page.parent / path if path else page
@@ -49,9 +51,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    text = (ROOT / "docs/README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\]\((\w[\w-]*\.md)\)", text))
-    assert named == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    """In words, and in the list that the navigation is made of."""
+    docs = ROOT / "docs"
+    text = (docs / "index.md").read_text(encoding="utf-8")
+    pages = {str(page.relative_to(docs).with_suffix("")) for page in docs.rglob("*.md")} - {"index"}
+    assert set(re.findall(r"\]\((\w[\w/-]*)\.md\)", text)) == pages
+    assert sorted(re.findall(r"^([\w/-]+)$", text, re.MULTILINE)) == sorted(pages)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
