@@ -1,4 +1,4 @@
-"""request, get, ...: calls without a session (SURFACE E-01 to E-40). All of them are deprecated: use ClientSession.
+"""request, get, ...: calls without a session. All of them are deprecated: use ClientSession.
 
 Each call makes a connector that keeps no connection, unless it is given one, and a session around it. When the answer
 is there the session lets go of the connector. One that the call made closes with the answer's last byte; one that was
@@ -46,11 +46,11 @@ def request(
     response_class: type[ClientResponse] | None = None,
     **extensions: Any,
 ) -> RequestContext:
-    """Make one request: await it, or use ``async with``. Deprecated: use `ClientSession.request` (E-01).
+    """Make one request: await it, or use ``async with``. Deprecated: use `ClientSession.request`.
 
-    `cookies`: sent with this request and its redirects (E-05). `connector`: where the connection comes from; it stays
-    open (E-16). `loop`: must be the connector's, if both are given. `request_class`, `response_class`: as for
-    ClientSession, None for its defaults (E-18, E-19). The others are those of `ClientSession.request`; so are the
+    `cookies`: sent with this request and its redirects. `connector`: where the connection comes from; it stays
+    open. `loop`: must be the connector's, if both are given. `request_class`, `response_class`: as for
+    ClientSession, None for its defaults. The others are those of `ClientSession.request`; so are the
     `extensions`, such as `json` and `timeout`.
 
     Gives a DeprecationWarning at once. Raises when it is awaited, and is cancelled, as `ClientSession.request`.
@@ -84,19 +84,19 @@ def request(
 
 
 def get(url: Any, **kwargs: Any) -> RequestContext:
-    """GET; takes what `request` takes. Deprecated: use `ClientSession.get` (E-22)."""
+    """GET; takes what `request` takes. Deprecated: use `ClientSession.get`."""
     _warn("get")
     return RequestContext(_request("GET", url, **kwargs))
 
 
 def options(url: Any, **kwargs: Any) -> RequestContext:
-    """OPTIONS; takes what `request` takes. Deprecated: use `ClientSession.options` (E-23)."""
+    """OPTIONS; takes what `request` takes. Deprecated: use `ClientSession.options`."""
     _warn("options")
     return RequestContext(_request("OPTIONS", url, **kwargs))
 
 
 def head(url: Any, **kwargs: Any) -> RequestContext:
-    """HEAD; takes what `request` takes. Deprecated: use `ClientSession.head` (E-24).
+    """HEAD; takes what `request` takes. Deprecated: use `ClientSession.head`.
 
     It follows redirects unless told not to, as `request` does; `ClientSession.head` does not unless told to.
     """
@@ -105,25 +105,25 @@ def head(url: Any, **kwargs: Any) -> RequestContext:
 
 
 def delete(url: Any, **kwargs: Any) -> RequestContext:
-    """DELETE; takes what `request` takes. Deprecated: use `ClientSession.delete` (E-25)."""
+    """DELETE; takes what `request` takes. Deprecated: use `ClientSession.delete`."""
     _warn("delete")
     return RequestContext(_request("DELETE", url, **kwargs))
 
 
 def post(url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
-    """POST; takes what `request` takes. Deprecated: use `ClientSession.post` (E-26)."""
+    """POST; takes what `request` takes. Deprecated: use `ClientSession.post`."""
     _warn("post")
     return RequestContext(_request("POST", url, data=data, **kwargs))
 
 
 def put(url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
-    """PUT; takes what `request` takes. Deprecated: use `ClientSession.put` (E-27)."""
+    """PUT; takes what `request` takes. Deprecated: use `ClientSession.put`."""
     _warn("put")
     return RequestContext(_request("PUT", url, data=data, **kwargs))
 
 
 def patch(url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
-    """PATCH; takes what `request` takes. Deprecated: use `ClientSession.patch` (E-28)."""
+    """PATCH; takes what `request` takes. Deprecated: use `ClientSession.patch`."""
     _warn("patch")
     return RequestContext(_request("PATCH", url, data=data, **kwargs))
 
@@ -143,7 +143,7 @@ def ws_connect(
     headers: Any = None,
     **extensions: Any,
 ) -> WSContext:
-    """Open a WebSocket: await it, or use ``async with``. Deprecated: use `ClientSession.ws_connect` (E-29 to E-40).
+    """Open a WebSocket: await it, or use ``async with``. Deprecated: use `ClientSession.ws_connect`.
 
     `connector`: where the connection comes from; it stays open. The others, and the `extensions`, are those of
     `ClientSession.ws_connect`. Gives a DeprecationWarning at once. Raises when it is awaited, and is cancelled, as

@@ -33,17 +33,17 @@ Callback = Callable[[], object]
 
 
 class StreamReader(Pieces):
-    """A stream of bytes with one feeder and one reader (SURFACE.md O-01 to O-14).
+    """A body as a stream of bytes: ``resp.content``. It has one feeder and one reader.
+
+    Every read raises the exception of `set_exception` from then on, even if bytes were buffered: a body that was cut
+    short is never taken for a whole one. A second reader, while one waits, gets a RuntimeError that names the method.
+    Cancelling a read loses no byte.
 
     `loop` is where waiting reads make their future (default: the running loop). `low` and `high` are counted in
     bytes. `pause()` is called when more than `high` bytes are buffered and `resume()` when `low` or fewer are left;
     the calls alternate, beginning with `pause`, and both may come from inside a read. `feed_eof` makes the last
     `resume()` if one is owed; after it, and after `set_exception`, neither is called again, since the connection may
     serve somebody else by then. Raises ValueError unless 0 <= low <= high.
-
-    Every read raises the exception of `set_exception` from then on, even if bytes were buffered: a body that was cut
-    short is never taken for a whole one. A second reader, while one waits, gets a RuntimeError that names the method.
-    Cancelling a read loses no byte.
     """
 
     __slots__ = (
@@ -103,7 +103,7 @@ class StreamReader(Pieces):
     # -- what the connection calls --
 
     def feed_data(self, data: BytesLike, size: int = 0) -> None:
-        """Append a piece (O-11). `bytes` are kept without a copy, anything that could still change is copied.
+        """Append a piece. `bytes` are kept without a copy, anything that could still change is copied.
 
         An empty piece is ignored; so is any after `set_exception`, apart from `total_bytes`. `size` has no meaning.
         Raises AssertionError after `feed_eof`.
@@ -124,7 +124,7 @@ class StreamReader(Pieces):
             self._hold()
 
     def feed_eof(self) -> None:
-        """Declare the body complete (O-11). Does nothing the second time, or after `set_exception`."""
+        """Declare the body complete. Does nothing the second time, or after `set_exception`."""
         if self._eof or self._exception is not None:
             return
         self._eof = True
@@ -134,7 +134,7 @@ class StreamReader(Pieces):
             resume()
 
     def set_exception(self, exc: BaseException) -> None:
-        """Fail the body: the reader that waits and every later read raise `exc` (O-10).
+        """Fail the body: the reader that waits and every later read raise `exc`.
 
         What was not read yet is dropped. The first exception stays: later ones mostly follow from it. Raises TypeError
         if `exc` is not an exception.
@@ -148,7 +148,7 @@ class StreamReader(Pieces):
         self._let_go()
 
     def unread_data(self, data: BytesLike) -> None:
-        """Put bytes back, to be read next (O-11); allowed after `feed_eof`. `total_bytes` stays as it is.
+        """Put bytes back, to be read next; allowed after `feed_eof`. `total_bytes` stays as it is.
 
         Raises RuntimeError while a read waits: nobody could tell where in its answer the bytes belong.
         """
@@ -165,7 +165,7 @@ class StreamReader(Pieces):
 
     @property
     def total_bytes(self) -> int:
-        """How many bytes were fed, read or not (O-12)."""
+        """How many bytes were fed, read or not."""
         return self._fed
 
     @property
@@ -179,19 +179,19 @@ class StreamReader(Pieces):
         return self._waiter is not None and not self._waiter.cancelled()
 
     def exception(self) -> BaseException | None:
-        """What `set_exception` was given, or None (O-10)."""
+        """What `set_exception` was given, or None."""
         return self._exception
 
     def is_eof(self) -> bool:
-        """True once `feed_eof` was called, even if bytes are left to read (O-09)."""
+        """True once `feed_eof` was called, even if bytes are left to read."""
         return self._eof
 
     def at_eof(self) -> bool:
-        """True once `feed_eof` was called and nothing is left to read (O-09)."""
+        """True once `feed_eof` was called and nothing is left to read."""
         return self._eof and not self._size
 
     async def wait_eof(self) -> None:
-        """Wait for `feed_eof` (O-09). Reads nothing, so a body above `high` bytes needs a reader beside it.
+        """Wait for `feed_eof`. Reads nothing, so a body above `high` bytes needs a reader beside it.
 
         Raises what `set_exception` was given, and RuntimeError if another coroutine is in `wait_eof` already.
         """
@@ -213,7 +213,7 @@ class StreamReader(Pieces):
     # -- reading --
 
     async def read(self, n: int = -1) -> bytes:
-        """Up to `n` bytes, waiting until there is at least one; the whole rest of the body if `n` is negative (O-01).
+        """Up to `n` bytes, waiting until there is at least one; the whole rest of the body if `n` is negative.
 
         b'' at the end of the body and for n=0. The whole rest is kept in memory until its end arrives.
         """
@@ -233,7 +233,7 @@ class StreamReader(Pieces):
         return self._take(n)
 
     async def readany(self) -> bytes:
-        """Whatever is buffered, waiting if it is nothing; b'' at the end (O-02). One piece is not copied."""
+        """Whatever is buffered, waiting if it is nothing; b'' at the end. One piece is not copied."""
         if self._waiter is not None or self._exception is not None:
             self._refuse("readany")
         if not self._size and not self._eof:
@@ -241,7 +241,7 @@ class StreamReader(Pieces):
         return self._take_all()
 
     async def readexactly(self, n: int) -> bytes:
-        """Exactly `n` bytes (O-03).
+        """Exactly `n` bytes.
 
         If the body ends before: asyncio.IncompleteReadError, whose `partial` carries what there was (it counts as
         read) and whose `expected` is `n`. Raises ValueError if `n` is negative.
@@ -260,7 +260,7 @@ class StreamReader(Pieces):
         return self._take(n)
 
     def readline(self) -> Coroutine[Any, Any, bytes]:
-        """One line with its newline; the rest if the body ends without one; b'' at the end (O-04).
+        """One line with its newline; the rest if the body ends without one; b'' at the end.
 
         A line of more than 65536 bytes, newline included, raises ValueError ('Line is too long'). Its bytes stay
         unread, and can be had with the other methods.
@@ -280,7 +280,7 @@ class StreamReader(Pieces):
         return await self._read_until("readuntil", separator)
 
     def read_nowait(self, n: int | None = None) -> bytes:
-        """Up to `n` buffered bytes, all of them if `n` is None or negative; b'' if there are none (O-05).
+        """Up to `n` buffered bytes, all of them if `n` is None or negative; b'' if there are none.
 
         Raises RuntimeError if a reader is waiting.
         """
@@ -289,7 +289,7 @@ class StreamReader(Pieces):
         return self._take_all() if n is None or n < 0 else self._take(n)
 
     def iter_chunked(self, n: int) -> BodyIterator:
-        """Iterate over the body in pieces of up to `n` bytes, each as soon as there is any (O-06).
+        """Iterate over the body in pieces of up to `n` bytes, each as soon as there is any.
 
         Raises ValueError if `n` is not positive.
         """
@@ -298,7 +298,7 @@ class StreamReader(Pieces):
         return BodyIterator(partial(self.read, n))
 
     def iter_any(self) -> BodyIterator:
-        """Iterate over the body in the pieces in which it arrives, without joining or copying them (O-07)."""
+        """Iterate over the body in the pieces in which it arrives, without joining or copying them."""
         return BodyIterator(self._next_piece)
 
     def __aiter__(self) -> BodyIterator:

@@ -1,4 +1,4 @@
-"""BodyPartWriter: one part of a multipart body, its header fields and its content (SURFACE P-19)."""
+"""BodyPartWriter: one part of a multipart body, its header fields and its content."""
 
 import re
 from typing import Final, Protocol
@@ -34,7 +34,7 @@ class BodyPartWriter:
       not touch it. Content-Encoding is a mere label, for content that is compressed already.
     - Content-Length, which parts need not have, is held against the content.
 
-    Raises InvalidInput for header fields that must not be sent (FAULTS O06), TypeError for other types.
+    Raises InvalidInput for header fields that must not be sent, TypeError for other types.
     """
 
     __slots__ = ("headers", "source")

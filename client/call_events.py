@@ -12,7 +12,7 @@ class CallEvent(Event):
 
     - "queued": no connection is idle, so it waits for one. Left out where one was.
     - "leased": it has the connection `connection`. "sent": the request is written, body and all.
-    - "replayed": the connection turned out dead, for the `error`, and the request goes to another one (rule K7).
+    - "replayed": the connection turned out dead, for the `error`, and the request goes to another one.
     - "head": the answer has begun, with `status`. Then one of
     - "body_ended": the answer is complete, and the connection is free for others,
     - "closed": the caller let go of the answer before its end, and

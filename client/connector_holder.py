@@ -12,7 +12,7 @@ from keepwarm.pool.tcp_connector import TCPConnector
 
 
 class ConnectorHolder(Closable):
-    """Holds a connector until it is closed or detached; one that is forgotten open says so (B-14, B-15, B-21)."""
+    """Holds a connector until it is closed or detached; one that is forgotten open says so."""
 
     _connector: BaseConnector | None = None
     _owns_connector: bool = True
@@ -22,12 +22,12 @@ class ConnectorHolder(Closable):
 
     @property
     def closed(self) -> bool:
-        """True once the session, or its connector, is closed, or after `detach` (B-14)."""
+        """True once the session, or its connector, is closed, or after `detach`."""
         return self._connector is None or self._connector.closed
 
     @property
     def connector(self) -> BaseConnector | None:
-        """The connector; None after `close` or `detach` (B-15)."""
+        """The connector; None after `close` or `detach`."""
         return self._connector
 
     @property
@@ -44,11 +44,10 @@ class ConnectorHolder(Closable):
         return connector
 
     def close(self, *, drain: float | None = None) -> Closing:
-        """Close the session and its connector (D-11). Idempotent.
+        """Close the session and its connector. Idempotent.
 
         `drain`: seconds that calls in flight get to end (see BaseConnector.close); 0 and None, the default, cut them
-        now. Closing again hastens that. With ``connector_owner=False`` the connector stays open, and so do its calls
-        (FAULTS L19).
+        now. Closing again hastens that. With ``connector_owner=False`` the connector stays open, and so do its calls.
 
         The work is done at call time; awaiting what it returns waits until every socket is gone. Raises RuntimeError,
         with nothing closed, from another loop or thread than the session's, and TypeError or ValueError for `drain`.
@@ -63,7 +62,7 @@ class ConnectorHolder(Closable):
         return closing
 
     def detach(self) -> None:
-        """Give the connector up without closing it: the session is closed, the connector stays usable (D-12)."""
+        """Give the connector up without closing it: the session is closed, the connector stays usable."""
         self._connector = None
 
     def __del__(self) -> None:

@@ -5,7 +5,7 @@ from keepwarm.client.response import ClientResponse
 
 
 class RequestContext(Call[ClientResponse]):
-    """``resp = await session.get(url)`` or ``async with session.get(url) as resp`` (A-31).
+    """``resp = await session.get(url)`` or ``async with session.get(url) as resp``.
 
     Leaving the block releases the response; leaving it with an exception closes the connection.
     """

@@ -33,7 +33,7 @@ class CookieJar:
     does not come with keepwarm. Ports do not part the cookies of a host.
 
     Cookies from the caller (`cookies`, `add`, the view) that name no domain go to the origin of the first request
-    that is made with them, scheme, host and port, and nowhere else (K2).
+    that is made with them, scheme, host and port, and nowhere else.
 
     `now` gives the wall clock in seconds since 1970. At most `max_per_domain` cookies (180) are kept for a domain and
     `max_total` (3000) in all; those not sent for the longest time go first. A request takes along
@@ -193,11 +193,11 @@ class CookieJar:
     # What the caller does
 
     def add(self, cookies: object) -> None:
-        """Add cookies of the caller: a mapping or pairs from name to str, int, float or Morsel (SURFACE B-04).
+        """Add cookies of the caller: a mapping or pairs from name to str, int, float or Morsel.
 
-        The coded value and the attributes of a Morsel are kept; a domain in it is where the cookie goes, else K2
-        holds. Morsels of another jar's view keep their scope. Raises InvalidInput or TypeError, naming `cookies`,
-        when one of them cannot be used; then none is added.
+        The coded value and the attributes of a Morsel are kept; a domain in it is where the cookie goes, else the
+        origin of the first request. Morsels of another jar's view keep their scope. Raises InvalidInput or TypeError,
+        naming `cookies`, when one of them cannot be used; then none is added.
         """
         now = self._now()
         made = [given_cookie(*item, self._judge) for item in coded_pairs(cookies)]

@@ -9,7 +9,7 @@ class ContentDecodingError(ClientPayloadError, ContentEncodingError):
     """The body cannot be decoded: broken, cut short, followed by garbage, or larger than allowed.
 
     `coding` is the content coding that failed, `offset` counts the coded bytes before the piece that could not be
-    decoded. It is a ContentEncodingError too, because the reference's handlers wait for that one (SURFACE M-15).
+    decoded. It is a ContentEncodingError too, because the reference's handlers wait for that one.
     """
 
     phase: str | None = "body"
@@ -27,4 +27,4 @@ class ContentDecodingError(ClientPayloadError, ContentEncodingError):
 
 
 class DecodedBodyTooLarge(ContentDecodingError, BodyTooLarge):
-    """The decoded body has more than `max_body_size` bytes; what was sent may be much less (FAULTS F47, R12)."""
+    """The decoded body has more than `max_body_size` bytes; what was sent may be much less."""

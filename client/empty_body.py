@@ -7,7 +7,7 @@ from keepwarm.client.pieces import BytesLike
 
 
 class EmptyStreamReader(StreamReader):
-    """A body of no bytes: always at its end (O-15).
+    """A body of no bytes: always at its end.
 
     What is fed to it, put back or set as its exception is dropped, so one can stand for all empty bodies.
     """

@@ -1,4 +1,4 @@
-"""What can go wrong in HTTP, below the tree of keepwarm.pool.errors (SURFACE.md, section M).
+"""What can go wrong in HTTP, below the tree of keepwarm.pool.errors.
 
     ClientError                                 keepwarm.pool.errors
         InvalidInput (also ValueError)          an argument that cannot be used; raised before any byte is sent
@@ -56,13 +56,13 @@ class TotalTimeoutError(ClientTimeoutError):
 
 
 class HttpMethodNotAllowed(HttpProcessingError):
-    """The resource does not allow the method (SURFACE M-20)."""
+    """The resource does not allow the method."""
 
     code = 405
 
 
 class BadHttpMessage(HttpProcessingError):
-    """A message that is not valid HTTP (SURFACE M-13)."""
+    """A message that is not valid HTTP."""
 
     code = 400
 
@@ -71,7 +71,7 @@ class BadHttpMessage(HttpProcessingError):
 
 
 class HttpBadRequest(BadHttpMessage):
-    """A request that is not valid HTTP (SURFACE M-14)."""
+    """A request that is not valid HTTP."""
 
     message = "Bad Request"
 
@@ -80,15 +80,15 @@ class HttpBadRequest(BadHttpMessage):
 
 
 class ContentEncodingError(BadHttpMessage):
-    """The body cannot be decoded (SURFACE M-15)."""
+    """The body cannot be decoded."""
 
 
 class TransferEncodingError(BadHttpMessage):
-    """The transfer coding is broken (SURFACE M-16)."""
+    """The transfer coding is broken."""
 
 
 class LineTooLong(BadHttpMessage):
-    """A line of the head is longer than allowed (SURFACE M-17). `line` says which one, `limit` is in bytes."""
+    """A line of the head is longer than allowed. `line` says which one, `limit` is in bytes."""
 
     def __init__(self, line: str, limit: int | str = "Unknown", **context: Any) -> None:
         BadHttpMessage.__init__(self, f"got more than {limit} bytes when reading {line}", **context)
@@ -97,7 +97,7 @@ class LineTooLong(BadHttpMessage):
 
 
 class InvalidHeader(BadHttpMessage):
-    """A header field that was received is malformed (SURFACE M-18). `hdr` is its text, escaped and cut."""
+    """A header field that was received is malformed. `hdr` is its text, escaped and cut."""
 
     def __init__(self, hdr: bytes | str, **context: Any) -> None:
         self.hdr = printable(hdr)
@@ -105,7 +105,7 @@ class InvalidHeader(BadHttpMessage):
 
 
 class BadStatusLine(BadHttpMessage):
-    """The status line is malformed (SURFACE M-19). `line` is its text, escaped and cut, and the only argument."""
+    """The status line is malformed. `line` is its text, escaped and cut, and the only argument."""
 
     def __init__(self, line: bytes | str = "", **context: Any) -> None:
         self.line = printable(line) if line else repr(line)
@@ -114,27 +114,27 @@ class BadStatusLine(BadHttpMessage):
 
 
 class DisconnectedError(Exception):
-    """Base of the errors that tell of a lost peer (SURFACE M-21)."""
+    """Base of the errors that tell of a lost peer."""
 
 
 class ServerDisconnectedError(DisconnectedError):
-    """The server went away (SURFACE M-22)."""
+    """The server went away."""
 
 
 class ClientDisconnectedError(DisconnectedError):
-    """The client went away (SURFACE M-23)."""
+    """The client went away."""
 
 
 class WSClientDisconnectedError(ClientDisconnectedError):
-    """The WebSocket client went away (SURFACE M-24)."""
+    """The WebSocket client went away."""
 
 
 class ParserError(Exception):
-    """Base of the parser's errors (SURFACE M-25)."""
+    """Base of the parser's errors."""
 
 
 class LineLimitExceededParserError(ParserError):
-    """A line is longer than `limit` bytes (SURFACE M-25)."""
+    """A line is longer than `limit` bytes."""
 
     def __init__(self, msg: str, limit: int) -> None:
         super().__init__(msg)
@@ -145,17 +145,17 @@ class LineLimitExceededParserError(ParserError):
 
 
 class ClientHttpProcessingError(ClientError):
-    """Base of the errors between a healthy connection and a usable response (SURFACE M-02)."""
+    """Base of the errors between a healthy connection and a usable response."""
 
 
 class ClientRequestError(ClientHttpProcessingError):
-    """The request could not be written: its body failed, or did not have the announced length (SURFACE M-03)."""
+    """The request could not be written: its body failed, or did not have the announced length."""
 
     phase = "send"
 
 
 class ClientResponseError(ClientHttpProcessingError):
-    """There is no usable response (SURFACE M-04).
+    """There is no usable response.
 
     Where an answer came, `status`, `message` (the reason phrase) and `headers` are its own; else they are 0, ``""`` and
     None. `request_info` says what was asked, where that is known, and `history` holds the responses that redirected.
@@ -185,7 +185,7 @@ class ClientResponseError(ClientHttpProcessingError):
 
 
 class WSServerHandshakeError(ClientResponseError, HttpProcessingError):
-    """The server did not agree to speak WebSocket (SURFACE M-11, D-09).
+    """The server did not agree to speak WebSocket.
 
     `code`, which is `status` too, and `headers` are those of its answer, `message` says what is wrong with it, and
     `body` is the first 64 KiB of what it said instead.
@@ -268,7 +268,7 @@ class ClientPayloadError(ClientResponseError, ServerDisconnectedError):
     """The body of a response is incomplete or cannot be decoded.
 
     `expected` and `received` count bytes; None where the framing does not say. It is a ServerDisconnectedError too,
-    because the reference's handlers wait for that one (SURFACE M-22).
+    because the reference's handlers wait for that one.
     """
 
     phase: str | None = "body"
@@ -296,13 +296,13 @@ class ContentTypeError(ClientResponseError):
 
 
 class InvalidRedirect(ClientResponseError, ValueError):
-    """The answer redirects to nowhere, or to a place that cannot be used (SURFACE C-33, C-34)."""
+    """The answer redirects to nowhere, or to a place that cannot be used."""
 
     phase = "head"
 
 
 class TooManyRedirects(ClientResponseError):
-    """More than `max_redirects` redirects (SURFACE A-15).
+    """More than `max_redirects` redirects.
 
     `history` holds the responses that redirected, in order, and `urls` where each of them came from. A copy that went
     through pickle has the `urls` only.

@@ -1,4 +1,4 @@
-"""FormData: a form, urlencoded or multipart (SURFACE C-07, P-13; RFC 7578)."""
+"""FormData: a form, urlencoded or multipart (RFC 7578)."""
 
 import codecs
 import re
@@ -79,11 +79,11 @@ class FormData:
           from its position at this time; an (async) iterable of bytes; a Payload; a MultipartWriter.
         - `content_type`: the media type of the part. Guessed from the file name for files and bytes; text has none,
           unless it is sent in another encoding than UTF-8. A charset in it is the encoding of a text.
-        - `filename`: the last part of a file's own name unless given, else `name`. Bytes and iterables get `name`
-          (SURFACE P-13), unless there is a `content_transfer_encoding`.
+        - `filename`: the last part of a file's own name unless given, else `name`. Bytes and iterables get `name`,
+          unless there is a `content_transfer_encoding`.
         - `content_transfer_encoding`: base64 or quoted-printable encode the content; 7bit, 8bit and binary leave it.
 
-        Raises TypeError for other types, InvalidInput, a ValueError, for what must not be sent (FAULTS O06).
+        Raises TypeError for other types, InvalidInput, a ValueError, for what must not be sent.
         """
         if not isinstance(name, str):
             raise TypeError(f"form data: names must be str, got {type(name).__name__}")

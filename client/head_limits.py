@@ -1,4 +1,4 @@
-"""HeadLimits: how much of a response may be something else than its body (K6)."""
+"""HeadLimits: how much of a response may be something else than its body."""
 
 from dataclasses import dataclass, fields
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """The most that a response's head and framing may have (FAULTS K6).
+    """The most that a response's head and framing may have.
 
     `status_line` (default 1,024), `line` (8,192) and `block` (65,536) are bytes: of the status line, of each field
     line, and of the whole head. `fields` (128) counts field lines. Trailers share `block` and `fields` with their

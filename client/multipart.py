@@ -1,4 +1,4 @@
-"""MultipartWriter: a multipart body, part by part (SURFACE C-10, P-19; RFC 2046, 5.1)."""
+"""MultipartWriter: a multipart body, part by part (RFC 2046, 5.1)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from json import dumps
@@ -28,7 +28,7 @@ class MultipartWriter:
     it fails the request before the byte that would complete it is sent.
 
     The writer can be used for several requests, and in a ``with`` block, which does nothing. Without parts it is no
-    body, as everything empty (SURFACE C-11).
+    body, as everything empty.
 
     Raises InvalidInput, a ValueError, for a `subtype` that is no token and for an illegal `boundary`.
     """

@@ -1,4 +1,4 @@
-"""DataQueue and its kin: items in order, one feeder and one reader (SURFACE.md O-16, O-17)."""
+"""DataQueue and its kin: items in order, one feeder and one reader."""
 
 import asyncio
 from collections import deque
@@ -44,7 +44,7 @@ class QueueIterator(Generic[T]):
 
 
 class DataQueue(Generic[T]):
-    """Items of any kind, in order (O-16).
+    """Items of any kind, in order.
 
     `loop` is where a waiting read makes its future (default: the running loop). Unlike a stream, a queue that failed
     gives out what it holds first: each item is complete in itself.

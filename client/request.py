@@ -44,7 +44,7 @@ class _Given(NamedTuple):
 
 
 class ClientRequest:
-    """A request that is ready for the wire (reference: the *request_class* of a session, B-10).
+    """A request that is ready for the wire: what a `request_class` of a session is a subclass of.
 
     The parameters are those of ``ClientSession.request``; `url` may be a Target. `loop` and `response_class` are
     taken and not needed. For a small body in memory `wire` is head and body in one, else it is the head alone and
@@ -52,7 +52,7 @@ class ClientRequest:
     own, or that of a proxy whose connections the plain HTTP targets share.
 
     `may_replay` says whether sending it twice does no harm: the method is idempotent (RFC 9110 9.2.2) or the caller
-    gave an Idempotency-Key. `read_until_eof` is for reading the answer (see ResponseParser.start).
+    gave an Idempotency-Key. `read_until_eof` is for reading the answer.
 
     Raises InvalidInput, InvalidURL (both ValueErrors) or TypeError for an argument that cannot be used; the text names
     it.
@@ -248,7 +248,7 @@ class ClientRequest:
 
     def redirected(self, to: Redirect) -> "ClientRequest":
         """The request that a redirect asks for: without the body and what describes it where the method says so, and
-        without any credential once the origin changes (A-16, A-17). Within the origin the cookies of the call go
+        without any credential once the origin changes. Within the origin the cookies of the call go
         along; those of a jar do not, for each hop gets its own. A user name in the Location replaces the credentials
         that the caller gave.
 

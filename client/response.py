@@ -38,11 +38,11 @@ _RELEASED: Final = Closing()
 
 
 class ClientResponse:
-    """An answer (reference: ClientResponse; rows K-01..K-27). Users get it from the session, never build it.
+    """The answer to a request, which calls of a session give.
 
-    `status`, `method` and `url` are plain attributes. The headers are parsed when they are looked at. Use ``async
-    with``, `read`, `release` or `close`: a response that is dropped with its body unread closes its connection and
-    gives a ResourceWarning.
+    `status` is the number of its status, `history` a tuple of the answers that redirected here, the oldest first. Use
+    ``async with``, `read`, `release` or `close`: a response that is dropped with its body unread closes its connection
+    and gives a ResourceWarning.
     """
 
     __slots__ = (
@@ -83,27 +83,27 @@ class ClientResponse:
 
     @property
     def version(self) -> HttpVersion:
-        """The peer's HTTP version (K-03)."""
+        """The peer's HTTP version."""
         return self.head.version
 
     @property
     def reason(self) -> str:
-        """The reason phrase, such as ``"OK"``; empty if there was none (K-05)."""
+        """The reason phrase, such as ``"OK"``; empty if there was none."""
         return self.head.reason
 
     @property
     def host(self) -> str:
-        """The host that was asked, without port (K-06)."""
+        """The host that was asked, without port."""
         return self._request.target.endpoint.host
 
     @property
     def method(self) -> str:
-        """The method of the request that this answers (K-07)."""
+        """The method of the request that this answers."""
         return self._request.method
 
     @property
     def url(self) -> str:
-        """The URL that was asked, with its params (K-08)."""
+        """The URL that was asked, with its params."""
         return self._request.target.url
 
     @property
@@ -118,12 +118,12 @@ class ClientResponse:
 
     @property
     def headers(self) -> CIMultiDictProxy[str]:
-        """The header fields, read-only, looked up without regard to case (K-12)."""
+        """The header fields, read-only, looked up without regard to case."""
         return self.head.headers
 
     @property
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The header fields as they came, (name, value) in bytes (K-13)."""
+        """The header fields as they came, (name, value) in bytes."""
         return self.head.raw_headers
 
     @property
@@ -173,7 +173,7 @@ class ClientResponse:
 
     @property
     def cookies(self) -> "SimpleCookie":
-        """The cookies that this answer sets (K-11). Fields that are no cookie are logged once and left out."""
+        """The cookies that this answer sets. Fields that are no cookie are logged once and left out."""
         if self._cookies is None:
             self._cookies = response_cookies(self.headers.getall("Set-Cookie", ()), f"{self.method} {self.url}")
         return self._cookies
@@ -206,7 +206,7 @@ class ClientResponse:
 
     @property
     def connection(self) -> Connection | None:
-        """The connection in use; None once the response has given it back (K-09)."""
+        """The connection in use; None once the response has given it back."""
         channel, pool = self.exchange.channel, self._pool
         return None if channel is None else Connection(pool, channel, is_view=True)
 
@@ -224,7 +224,7 @@ class ClientResponse:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """Each time that the request was sent: mostly once, more often after a replay (K7) or with a RetryPolicy. The
+        """Each time that the request was sent: mostly once, more often after a replay or with a RetryPolicy. The
         last one has this answer. After redirects: those of the last request; the others are in `history`."""
         return attempts_of(self.exchange)
 
@@ -239,7 +239,7 @@ class ClientResponse:
 
     @property
     def content(self) -> StreamReader:
-        """The body as a stream (K-10), with its content coding undone (K-28). As long as it is in use, the response
+        """The body as a stream, with its content coding undone. As long as it is in use, the response
         may be forgotten."""
         if self._content is None:
             self._content = self._open_content()
@@ -270,7 +270,7 @@ class ClientResponse:
     # The body
 
     async def read(self) -> bytes:
-        """The whole body (K-16), or what `content` has left of it. The second call returns the same bytes.
+        """The whole body, or what `content` has left of it. The second call returns the same bytes.
 
         Raises ClientPayloadError if the body was cut short, ClientTimeoutError if a time limit passed; the connection
         is closed then, and also when the call is cancelled. Raises RuntimeError, and changes nothing, while another
@@ -312,7 +312,7 @@ class ClientResponse:
         return decoded
 
     async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
-        """The body as text (K-18): in `encoding`, else the charset that the peer named, else detected.
+        """The body as text: in `encoding`, else the charset that the peer named, else detected.
 
         `encoding` is taken as it is. The peer's word counts if it names a charset that Python has; any other word is
         as good as none, so that no peer can choose a codec that takes seconds (punycode) or gives no text (hex).
@@ -330,7 +330,7 @@ class ClientResponse:
         *,
         content_type: str | None = None,
     ) -> Any:
-        """The body as JSON (K-20); None if it is empty or blank (K-21). Its encoding is that of `text`, but for UTF-8
+        """The body as JSON; None if it is empty or blank. Its encoding is that of `text`, but for UTF-8
         where the peer named none.
 
         With `content_type` the answer must have that media type, parameters and case aside; "application/json" allows
@@ -351,7 +351,7 @@ class ClientResponse:
         return loads(decode_text(body, encoding or codec_of(self.charset) or "utf-8"))
 
     def release(self) -> Closing:
-        """Give the connection back (K-17). What is left of the body is drained if it is small and at hand (64 KiB,
+        """Give the connection back. What is left of the body is drained if it is small and at hand (64 KiB,
         100 ms), else the connection is closed. The work begins at once; awaiting the result waits for its end, and
         closes the connection if it is cancelled."""
         exchange = self.exchange
@@ -361,11 +361,11 @@ class ClientResponse:
         return _RELEASED if exchange.is_over else Closing(exchange.wait_released)
 
     async def wait_for_close(self) -> None:
-        """Wait until the connection is back in its pool or closed (K-26). Cancelling it changes nothing."""
+        """Wait until the connection is back in its pool or closed. Cancelling it changes nothing."""
         await self.exchange.wait_ended()
 
     def close(self) -> None:
-        """Close the connection, unless the body is complete and it went back already (K-15). Idempotent."""
+        """Close the connection, unless the body is complete and it went back already. Idempotent."""
         self.exchange.abort()
 
     def raise_for_status(self) -> None:

@@ -33,7 +33,7 @@ class RetryPolicy:
     """Try a call again when it is likely to help and can do no harm. A session without one tries once.
 
     - `attempts` (3, at least 1): tries in all, the first included; 1 never tries again. The replay of a request whose
-      reused connection had died (K7) is not counted: the server had closed it before the request.
+      reused connection had died is not counted: the server had closed it before the request.
     - `backoff` (Backoff(first=0.1, factor=2.0, longest=10.0), seconds): the pause before the second try is a random
       part of 0.1 s, that before the third of 0.2 s, and so on. Its `tries` must be None: `attempts` is that.
     - `statuses` (429, 502, 503, 504): answers that are given up for another try. Set() for none.

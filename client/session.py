@@ -46,7 +46,7 @@ MOST_REDIRECTS: Final = 10
 
 
 class ClientSession(WebSocketCalls, ConnectorHolder):
-    """Makes requests (reference: ClientSession; rows B-01..B-22). All parameters are keyword-only.
+    """Makes requests. All parameters are keyword-only.
 
     - `connector`: where connections come from; a TCPConnector of its own by default. The session closes it, unless it
       was given one with ``connector_owner=False``. `loop`: as for the connector; both given must agree.
@@ -62,8 +62,8 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
       above; or a coroutine function that is called with each response, and may raise.
     - `auto_decompress`: decode gzip, deflate and what else is installed; on by default. `max_body_size`: the most
       bytes that a decoded body may have; None, the default, is no limit.
-    - `retry_stale` (True): send a request once more when a reused connection turns out dead and it can do no harm (K7).
-    - `limits`: a HeadLimits, how large the head of an answer may be (K6).
+    - `retry_stale` (True): send a request once more when a reused connection turns out dead and it can do no harm.
+    - `limits`: a HeadLimits, how large the head of an answer may be.
     - `retry`: a RetryPolicy; None, the default, tries once. Each hop of a chain of redirects is tried by it anew.
     - `timings`: time each phase of a request, for `resp.timings`; off by default, as it costs some microseconds.
 
@@ -144,7 +144,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
 
     @property
     def cookies(self) -> CookieView:
-        """The session's cookies as a SimpleCookie, to be edited in place (B-16)."""
+        """The session's cookies as a SimpleCookie, to be edited in place."""
         return self._cookies
 
     @property
@@ -154,7 +154,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
 
     @property
     def version(self) -> HttpVersion:
-        """The HTTP version of requests that name none (B-17)."""
+        """The HTTP version of requests that name none."""
         return self._options.version
 
     @property
@@ -180,7 +180,7 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
     # Requests
 
     def request(self, method: str, url: Any, **kwargs: Any) -> RequestContext:
-        """Make a request (C-01): await it, or use ``async with``.
+        """Make a request: await it, or use ``async with``.
 
         - `params`: mapping, pairs (a list of values repeats the name) or str (encoded already) for the query.
         - `data`: the body: mapping or pairs (a form), bytes, str, file, FormData, iterable of bytes. `json`: the body
@@ -188,11 +188,11 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         - `headers`: added to the session's, replacing those of the same name; `skip_auto_headers`: names of generated
           headers to leave out; `cookies`: for this request, a str being the text of the header; `auth`, `timeout`,
           `version`: as for the session.
-        - `allow_redirects`: follow up to `max_redirects` (10) redirects; 0 and None follow none (A-15).
+        - `allow_redirects`: follow up to `max_redirects` (10) redirects; 0 and None follow none.
         - `compress`: True (deflate) or a coding: compress the body; False: it is compressed already. `chunked`: send
           it in chunks (of that size). `expect100`: wait for the peer's word before the body.
         - `read_until_eof`: whether an answer with neither length nor chunks has a body, which the end of the
-          connection ends; False takes it to have none (C-23).
+          connection ends; False takes it to have none.
         - `raise_for_status`: raise for a status of 400 and above, or a coroutine function, as for the session; the
           session's setting by default. `retry`: as for the session; None tries once.
 
@@ -203,14 +203,14 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         return RequestContext(self._request(method, url, **kwargs))
 
     def get(self, url: Any, *, allow_redirects: bool = True, **kwargs: Any) -> RequestContext:
-        """GET (C-24)."""
+        """GET; takes what `request` takes, raises what it raises."""
         request = self._plain_gets.get(url) if type(url) is str and allow_redirects and not kwargs else None
         if request is None:
             return RequestContext(self._request("GET", url, allow_redirects=allow_redirects, **kwargs))
         return RequestContext(self._perform(request, self._timeout, MOST_REDIRECTS, self._raise_for_status))
 
     def post(self, url: Any, *, data: Any = None, headers: Any = None, **kwargs: Any) -> RequestContext:
-        """POST (C-25)."""
+        """POST; takes what `request` takes, raises what it raises."""
         if type(data) is bytes and type(url) is str and not kwargs:
             request = self._patterns.post(url, data, headers)
             if request is not None:
@@ -218,23 +218,23 @@ class ClientSession(WebSocketCalls, ConnectorHolder):
         return RequestContext(self._request("POST", url, data=data, headers=headers, **kwargs))
 
     def put(self, url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
-        """PUT (C-26)."""
+        """PUT; takes what `request` takes, raises what it raises."""
         return RequestContext(self._request("PUT", url, data=data, **kwargs))
 
     def delete(self, url: Any, **kwargs: Any) -> RequestContext:
-        """DELETE (C-27)."""
+        """DELETE; takes what `request` takes, raises what it raises."""
         return RequestContext(self._request("DELETE", url, **kwargs))
 
     def head(self, url: Any, *, allow_redirects: bool = False, **kwargs: Any) -> RequestContext:
-        """HEAD; redirects are not followed unless asked for (C-28)."""
+        """HEAD; takes what `request` takes. Redirects are not followed unless asked for."""
         return RequestContext(self._request("HEAD", url, allow_redirects=allow_redirects, **kwargs))
 
     def options(self, url: Any, *, allow_redirects: bool = True, **kwargs: Any) -> RequestContext:
-        """OPTIONS (C-29)."""
+        """OPTIONS; takes what `request` takes, raises what it raises."""
         return RequestContext(self._request("OPTIONS", url, allow_redirects=allow_redirects, **kwargs))
 
     def patch(self, url: Any, *, data: Any = None, **kwargs: Any) -> RequestContext:
-        """PATCH (C-30)."""
+        """PATCH; takes what `request` takes, raises what it raises."""
         return RequestContext(self._request("PATCH", url, data=data, **kwargs))
 
     async def _request(

@@ -1,4 +1,4 @@
-"""upstr: a header name in upper case (SURFACE P-11)."""
+"""upstr: a header name in upper case."""
 
 from typing import Self
 

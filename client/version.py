@@ -1,4 +1,4 @@
-"""HttpVersion: the protocol version of a message (SURFACE P-01)."""
+"""HttpVersion: the protocol version of a message."""
 
 from typing import Final, NamedTuple
 

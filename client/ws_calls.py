@@ -45,11 +45,11 @@ class WebSocketCalls:
         handshake_timeout: Any = ...,
         **unknown: Never,
     ) -> WSContext:
-        """Open a WebSocket (D-01..D-10): await it, or use ``async with``. `url` is ws, wss, http or https.
+        """Open a WebSocket: await it, or use ``async with``. `url` is ws, wss, http or https.
 
         - `protocols`: subprotocols to offer, the favourite first. `origin`: the Origin header. `headers`, `params`,
           `cookies`, `auth`: as for a request.
-        - `timeout`: seconds that `close` waits for the peer (A-10). `receive_timeout`: seconds that `receive` waits.
+        - `timeout`: seconds that `close` waits for the peer. `receive_timeout`: seconds that `receive` waits.
           0 and None are no limit. `handshake_timeout`: a ClientTimeout or seconds for the opening handshake; the
           session's `timeout` by default.
         - `autoclose`: answer the peer's close frame; off, `close` does. `autoping`: answer pings, and keep pings and

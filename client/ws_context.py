@@ -5,7 +5,7 @@ from keepwarm.ws.websocket import ClientWebSocketResponse
 
 
 class WSContext(Call[ClientWebSocketResponse]):
-    """``ws = await session.ws_connect(url)`` or ``async with session.ws_connect(url) as ws`` (D-01). Leaving the block
+    """``ws = await session.ws_connect(url)`` or ``async with session.ws_connect(url) as ws``. Leaving the block
     closes the WebSocket."""
 
     __slots__ = ("_websocket",)

@@ -70,15 +70,21 @@ html_title = f"keepwarm {version}"
 html_copy_source = False
 html_show_sphinx = False
 
-# Made by calls, never by users: how is nobody's concern.
+# Made by calls, never by users: how is nobody's concern. So are errors.
 WITHOUT_SIGNATURE = {
     "ClientRequest",
     "ClientResponse",
     "ClientWebSocketResponse",
     "Connection",
     "ContentDisposition",
+    "DNSStats",
+    "EmptyStreamReader",
+    "EndpointStats",
+    "Histogram",
+    "PoolStats",
     "RequestContext",
     "RequestInfo",
+    "StreamReader",
     "WSContext",
 }
 LOG = logging.getLogger(__name__)
@@ -112,10 +118,11 @@ def leave_out_fields_of_tuples(_app: Sphinx, _what: str, _name: str, obj: object
 
 
 def leave_out_signatures(
-    _app: Sphinx, what: str, name: str, _obj: object, _options: Any, signature: str, returns: str
+    _app: Sphinx, what: str, name: str, _obj: object, _options: Any, signature: str | None, returns: str
 ) -> tuple[str, str] | None:
     """Of what only calls make."""
-    return ("", returns) if what == "class" and name.rpartition(".")[2] in WITHOUT_SIGNATURE else None
+    made_by_calls = what == "exception" or name.rpartition(".")[2] in WITHOUT_SIGNATURE
+    return ("", returns) if made_by_calls and signature else None
 
 
 def all_names_are_documented(_app: Sphinx, env: BuildEnvironment) -> None:

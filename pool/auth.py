@@ -17,7 +17,7 @@ class _Credentials(NamedTuple):
 
 
 class BasicAuth(_Credentials):
-    """HTTP basic authentication (SURFACE L-16 to L-18).
+    """HTTP basic authentication.
 
     `login` and `password` are text, `encoding` (default latin1) is how they become bytes. Raises InvalidInput, which
     is a ValueError, for None, for a colon in the login and for control characters, and TypeError for anything that

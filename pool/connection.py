@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """One lease of one connection (reference: Connection; rows J-01..J-09). Never built by users.
+    """One lease of one connection. Never built by users.
 
     Ends with `release`, `close` or `detach`, whichever comes first; the other calls do nothing from then on. Dropping
     it without one of them closes the socket and gives a ResourceWarning.
@@ -43,12 +43,12 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """True once the connection was closed, released or detached, by whomever (J-02)."""
+        """True once the connection was closed, released or detached, by whomever."""
         return self._ended is not None or not self._is_ours()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that the connection belongs to (J-03)."""
+        """The event loop that the connection belongs to."""
         return self._pool.loop
 
     @property
@@ -74,7 +74,7 @@ class Connection:
 
     @property
     def reader(self) -> asyncio.StreamReader:
-        """The bytes of the peer, as a stream (J-07). From the first read of this attribute on, the stream has them."""
+        """The bytes of the peer, as a stream. From the first read of this attribute on, the stream has them."""
         channel = self.channel
         if channel.reader is None:
             channel.reader = asyncio.StreamReader(loop=self.loop)
@@ -85,21 +85,21 @@ class Connection:
 
     @property
     def writer(self) -> Channel:
-        """Where to write: `write(data)`, and `await drain()` (J-07)."""
+        """Where to write: `write(data)`, and `await drain()`."""
         return self.channel
 
     def close(self) -> None:
-        """Close the socket now (J-04). Idempotent."""
+        """Close the socket now. Idempotent."""
         if self._end("closed"):
             self._pool.close_channel(self._channel, "error", politely=False)
 
     def release(self) -> None:
-        """Give the connection back to the pool, to be reused within the keepalive window (J-05). Idempotent."""
+        """Give the connection back to the pool, to be reused within the keepalive window. Idempotent."""
         if self._end("released"):
             self._pool.release(self._channel)
 
     def detach(self) -> None:
-        """Keep the socket: no later `close` or `release` touches it, the pool never gets it back (J-06).
+        """Keep the socket: no later `close` or `release` touches it, the pool never gets it back.
 
         It still counts against the limits until its transport is lost.
         """

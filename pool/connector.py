@@ -37,39 +37,46 @@ class HasEndpoint(Protocol):
 
 
 class BaseConnector(Controls):
-    """Base class for all connectors (reference: BaseConnector; rows F-01..F-19).
+    """Base class for all connectors: the options of the pool, which all of them have. They are given by name.
 
-    All parameters are keyword-only. `conn_timeout`: seconds for one dial: lookup, TCP, proxy and TLS together; 0 or
-    None, the default, means no limit. `keepalive_timeout`: seconds that a released connection may lie idle, default
-    30; 0 or None keeps it for ever. `limit`: connections per (host, port, is_ssl), every open socket counted; None,
-    the default, is no limit. `force_close`: close each connection when it is released. `share_cookies`: deprecated.
-    `loop`: the event loop; by default the one that runs at the first connect.
+    How many connections:
 
-    Extensions: `limit_total` bounds the connections to all endpoints, `max_waiting` the callers that wait for one
-    endpoint, `pool_timeout` the seconds that each may wait for the limit; None, the default, is no bound.
-    `limit_per_host` (none) replaces `limit` where the host fits a pattern,
-    ``{"api.example.com": 20, "*.example.com": 4}``: a host, or ``*.`` and a domain for every name below it; the most
-    specific pattern wins, and None is no limit.
-    Each endpoint that fits has that many connections for itself; they do not share them. `shed` (False): refuse a
-    caller at once, with PoolShedError, who cannot be served before its deadline at the endpoint's recent pace; True, or
-    a Shedding.
-
-    `leak_after`: seconds after which a connection that somebody holds is reported once, with the stack that took it: to
-    `on_leak`, which is called with a Leak, or as a ResourceWarning. None or 0, the default, is off: no stack is taken.
-    Longer than your slowest call, or it reports that.
-
-    `learn_idle` (True): where an endpoint has ended idle connections at much the same age three times, retire them a
-    second before that age. It is forgotten ten minutes after the last such end, or later (see `idle_ages`).
-
-    - `max_age` (None): seconds after which a connection is not used again: closed while idle, or when its call ends
-      (reason ``age``). Each draws its own limit between (1 - `max_age_jitter`) and 1 times that, so that those which
-      were made together do not end together. `max_age_jitter` (0.1) is at least 0 and below 1. 0 or None: no bound.
-      Below some ten seconds the dials cost more than the connections bring. WebSockets are not touched.
-    - `max_uses` (None): calls after which a connection is not used again (``uses``). At least 1, which is
-      `force_close` without the header; sensible from some hundreds.
+    - `limit` (None): connections per ``(host, port, is_ssl)``, every open socket counted; None is no limit.
+    - `limit_per_host` (none): another `limit` where the host fits a pattern, ``{"api.example.com": 20,
+      "*.example.com": 4}``: a host, or ``*.`` and a domain for every name below it. The most specific pattern wins, and
+      None is no limit. Each endpoint that fits has that many for itself; they do not share them.
+    - `limit_total` (None): connections to all endpoints together.
     - `min_idle` (0): idle connections that are kept ready at each endpoint that calls have used in the last five
       minutes: a number, or a mapping from host patterns to numbers. A refill looks once a second, dials at most four
       at a time, replaces connections before they end, and waits for up to a minute while dials fail. At most `limit`.
+
+    Who waits:
+
+    - `max_waiting` (None): callers that wait for one endpoint; the next gets PoolFullError. None is no bound.
+    - `pool_timeout` (None, seconds): how long each may wait for the limit, until PoolTimeoutError.
+    - `shed` (False): refuse a caller at once, with PoolShedError, who cannot be served before its deadline at the
+      endpoint's recent pace; True, or a Shedding.
+
+    How long a connection lives; None is no bound, nor are 0 seconds:
+
+    - `conn_timeout` (None, seconds): for one dial: lookup, TCP, proxy and TLS together.
+    - `keepalive_timeout` (30, seconds): how long a released connection may lie idle.
+    - `learn_idle` (True): where an endpoint has ended idle connections at much the same age three times, retire them
+      a second before that age. It is forgotten ten minutes after the last such end, or later.
+    - `max_age` (None, seconds): after that a connection is not used again: closed while idle, or when its call ends
+      (reason ``age``). Each draws its own limit between (1 - `max_age_jitter`) and 1 times that, so that those which
+      were made together do not end together. `max_age_jitter` (0.1) is at least 0 and below 1. Below some ten seconds
+      the dials cost more than the connections bring. WebSockets are not touched.
+    - `max_uses` (None): calls after which a connection is not used again (``uses``). At least 1, which is
+      `force_close` without the header; sensible from some hundreds.
+    - `force_close` (False): close each connection when it is released.
+
+    The rest:
+
+    - `leak_after` (None, seconds; 0 is off too): after that a connection that somebody holds is reported once, with the
+      stack that took it: to `on_leak`, which is called with a Leak, or as a ResourceWarning. No stack is taken while it
+      is off. Longer than your slowest call, or it reports that.
+    - `loop`: the event loop; by default the one that runs at the first connect. `share_cookies`: deprecated.
 
     Constructing one needs no running loop. It may be used from one loop and thread only: anything else raises
     RuntimeError before any I/O. Raises TypeError or ValueError for an option of the wrong type or range.
@@ -118,24 +125,24 @@ class BaseConnector(Controls):
         self._pool: Pool | None = None
         self._channel_factory: ChannelFactory | None = None
         self._source = creation_point(loop)
-        #: The cookies that ``share_cookies=True`` collects (F-06).
+        #: The cookies that ``share_cookies=True`` collects.
         self.cookies: SimpleCookie = SimpleCookie()
         self._closed = False
         watch_for_fork(self)
 
     @property
     def closed(self) -> bool:
-        """True once the connector is closed (F-09)."""
+        """True once the connector is closed."""
         return self._closed
 
     @property
     def force_close(self) -> bool:
-        """Whether connections are closed on release (F-10)."""
+        """Whether connections are closed on release."""
         return self._keepalive.force_close
 
     @property
     def limit(self) -> int | None:
-        """The limit for connections to one endpoint (F-11)."""
+        """The limit for connections to one endpoint."""
         return self._limits.per_endpoint
 
     @property
@@ -160,11 +167,11 @@ class BaseConnector(Controls):
 
     @property
     def share_cookies(self) -> bool:
-        """Whether sessions put the cookies of their responses into `cookies`; deprecated (F-06)."""
+        """Whether sessions put the cookies of their responses into `cookies`; deprecated."""
         return self._share_cookies
 
     def update_cookies(self, cookies: Any) -> None:
-        """Merge cookies, a mapping or pairs from name to text or Morsel, into `cookies` (F-06)."""
+        """Merge cookies, a mapping or pairs from name to text or Morsel, into `cookies`."""
         for name, value in cookies.items() if isinstance(cookies, Mapping) else cookies:
             self.cookies[name] = value  # update() would leave text as it is, and not make a Morsel of it
 
@@ -222,9 +229,10 @@ class BaseConnector(Controls):
         """For subclasses: give back, synchronously, what `_bound` made. Called once, by close()."""
 
     async def connect(self, request: HasEndpoint) -> Connection:
-        """A connection from the pool, or a new one; waits while the limit is exhausted (F-13).
+        """A connection from the pool, or a new one; waits while the limit is exhausted.
 
-        Raises what `Pool.acquire` raises. A caller that is cancelled keeps nothing.
+        Raises PoolTimeoutError, PoolFullError or PoolClosedError, and ClientConnectionError and its kinds when no
+        connection can be made. A caller that is cancelled keeps nothing.
         """
         pool = self.pool()
         return Connection(pool, await pool.acquire(request.endpoint))
@@ -258,7 +266,7 @@ class BaseConnector(Controls):
     # The end
 
     def close(self, *, drain: float | None = None) -> Closing:
-        """Close all connections, idle and leased, and fail those who wait (F-12). Idempotent.
+        """Close all connections, idle and leased, and fail those who wait. Idempotent.
 
         With `drain` (seconds; 0 and None, the default: not at all) calls that have a connection get so long to end,
         WebSockets too; their connections close when they come back, and what is left is cut. New calls, and what a
@@ -266,8 +274,8 @@ class BaseConnector(Controls):
         end at once, or with an earlier `drain` then.
 
         The work is done at call time; awaiting what it returns waits until every socket is gone, and cancelling that
-        changes nothing. Raises RuntimeError, with nothing closed, from another loop or thread than the connector's
-        (FAULTS L04), unless its loop is closed.
+        changes nothing. Raises RuntimeError, with nothing closed, from another loop or thread than the connector's,
+        unless its loop is closed.
         """
         seconds = check_seconds("drain", drain)
         if not self._closed:
@@ -317,7 +325,7 @@ class BaseConnector(Controls):
             )
 
     def abandon_after_fork(self) -> None:
-        """In a forked child: forget the parent's sockets without touching them, and start clean (FAULTS L08, L09)."""
+        """In a forked child: forget the parent's sockets without touching them, and start clean."""
         pool, loop = self._pool, self._loop
         self._pool = self._loop = self._wanted_loop = None
         if pool is not None:

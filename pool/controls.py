@@ -40,7 +40,7 @@ class Controls(Closable):
 
     @property
     def forward_proxy(self) -> ForwardProxy | None:
-        """What requests to plain HTTP targets need because a proxy passes them on; None without a proxy (H-13)."""
+        """What requests to plain HTTP targets need because a proxy passes them on; None without a proxy."""
         return None
 
     def pool(self) -> Pool:

@@ -28,7 +28,7 @@ class DNSOptions:
     - `prefetch` (4; 0: never): an answer that was used so often is renewed by the next caller in the last tenth of
       its time, and the caller does not wait for it.
     - `follow` (True): a name with open connections is looked up again whenever its answer ends. So a new address is
-      known in time, and connections to an address that left the name are retired (see keepwarm.pool.dns_follow).
+      known in time, and connections to an address that left the name are retired.
     - `max_entries` (1024, at least 1): how many answers are kept; the one that was used longest ago goes first.
 
     How names are looked up; for the connector's own resolver only:
@@ -40,7 +40,7 @@ class DNSOptions:
 
     Whatever these say, and with any `resolver`, a lookup that has not ended after two minutes is given up.
 
-    Raises TypeError or ValueError that names the option. Extends row G-05.
+    Raises TypeError or ValueError that names the option.
     """
 
     min_ttl: float = 1.0

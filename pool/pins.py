@@ -1,7 +1,7 @@
 """Pins: what the server's certificate, or the key in it, must be.
 
-A pin is checked in addition to the chain of trust, never instead of it (A-19), on every new connection and before the
-first byte of ours (G14). One match is enough when there are several: the next certificate can be pinned beside the
+A pin is checked in addition to the chain of trust, never instead of it, on every new connection and before the
+first byte of ours. One match is enough when there are several: the next certificate can be pinned beside the
 present one.
 """
 
@@ -25,7 +25,7 @@ class CertificatePin:
     """The digest of the whole certificate in DER form; its length says which: 32 bytes SHA-256, 20 SHA-1, 16 MD5.
 
     Raises TypeError for anything but bytes and ValueError for another length. The two short ones are accepted with a
-    WeakFingerprintWarning (A-18).
+    WeakFingerprintWarning.
     """
 
     digest: bytes

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from keepwarm.pool.histogram import Histogram
 from keepwarm.pool.stats import EndpointStats, PoolStats
 
+#: The media type to serve the text of `prometheus_text` as.
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _STATES: Final = ("idle", "leased", "dialling", "detached", "closing")

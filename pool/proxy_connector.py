@@ -22,19 +22,19 @@ from keepwarm.pool.tunnelling import open_tunnel
 
 
 class ProxyConnector(TCPConnector):
-    """Connects through an HTTP proxy (reference: ProxyConnector; rows H-01..H-19).
+    """Connects through an HTTP proxy.
 
     - `proxy`: the proxy's URL, ``http://`` or ``https://``, with host, port (80 or 443 by default) and, if need be, a
-      user name and password, percent-encoded (H-02).
-    - `proxy_auth` (None): a BasicAuth for the proxy. It goes before a user name in the URL (H-03).
+      user name and password, percent-encoded.
+    - `proxy_auth` (None): a BasicAuth for the proxy. It goes before a user name in the URL.
     - `force_close` (True): close each connection when it is released. False keeps them: tunnels serve the
-      ``(host, port, is_ssl)`` that they were made for and no other (H-04, FAULTS X13, X18).
+      ``(host, port, is_ssl)`` that they were made for and no other.
 
-    All other parameters are keyword-only and those of TCPConnector (H-01). `limit` counts for each target, not for
-    the proxy (H-07). `conn_timeout` covers the way to the proxy, CONNECT and TLS together (H-05). The options of DNS
-    and `local_addr` are for the way to the proxy: names of targets are never looked up here (H-10, FAULTS X17), and
+    All other parameters are keyword-only and those of TCPConnector. `limit` counts for each target, not for
+    the proxy. `conn_timeout` covers the way to the proxy, CONNECT and TLS together. The options of DNS
+    and `local_addr` are for the way to the proxy: names of targets are never looked up here, and
     the proxy's name is not followed (`follow` of DNSOptions). The options of TLS are for the target, `pins` and
-    `fingerprint` too, which are checked inside the tunnel before a byte of the request is sent (A-20). `fast_tls` has
+    `fingerprint` too, which are checked inside the tunnel before a byte of the request is sent. `fast_tls` has
     no effect inside tunnels.
 
     Extensions:
@@ -43,13 +43,12 @@ class ProxyConnector(TCPConnector):
       with an ``https://`` proxy. They exclude each other, and a context with an ``http://`` proxy is a ValueError.
       `tls_resumption` and `handshake_timeout` are for either TLS.
     - `share_forward` (False): all plain HTTP targets share the connections to the proxy. They count, and are limited,
-      under the proxy's endpoint then (A-22).
+      under the proxy's endpoint then.
 
     Requests to ``http://`` go to the proxy with an absolute URL and, on each of them, the credentials. A refusal of
     such a request is an answer like any other, with status 407 perhaps. For ``https://``, and for WebSockets of either
     kind, the proxy is asked for a tunnel (CONNECT); a refusal raises HttpProxyError. A header Proxy-Authorization of
-    the caller's own goes to the proxy with a plain request, in place of `proxy_auth`, and is left out inside a tunnel
-    (FAULTS X06).
+    the caller's own goes to the proxy with a plain request, in place of `proxy_auth`, and is left out inside a tunnel.
 
     A dial raises besides: ProxyConnectionError when the proxy cannot be reached; TLSError with the proxy's endpoint
     when its certificate is refused. Raises TypeError or ValueError that names the argument.
@@ -98,12 +97,12 @@ class ProxyConnector(TCPConnector):
 
     @property
     def proxy(self) -> str:
-        """The proxy's URL, without user name and password (H-11)."""
+        """The proxy's URL, without user name and password."""
         return self._proxy.url
 
     @property
     def proxy_auth(self) -> BasicAuth | None:
-        """The credentials for the proxy, given or from its URL, or None (H-12)."""
+        """The credentials for the proxy, given or from its URL, or None."""
         return self._proxy.auth
 
     @property
@@ -113,7 +112,7 @@ class ProxyConnector(TCPConnector):
 
     @property
     def forward_proxy(self) -> ForwardProxy:
-        """What requests to plain HTTP targets need (H-13)."""
+        """What requests to plain HTTP targets need."""
         return self._forward
 
     def _bound(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HttpProcessingError(Exception):
-    """Base of the errors that tell of an HTTP message (SURFACE M-10).
+    """Base of the errors that tell of an HTTP message.
 
     `code` is a status code or 0, `message` a text, `headers` those of the message or None.
     """
@@ -55,7 +55,7 @@ class HttpProcessingError(Exception):
 
 
 class HttpProxyError(ProxyConnectionError, HttpProcessingError):
-    """The proxy refused to open a tunnel, or did not answer CONNECT as HTTP asks (SURFACE M-12, FAULTS X02 to X04).
+    """The proxy refused to open a tunnel, or did not answer CONNECT as HTTP asks.
 
     `code` is its status (0 if there was none to read), `message` its reason, `headers` its header fields, `body` the
     beginning of its answer's body. It is a ClientError too, by way of ProxyConnectionError.

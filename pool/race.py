@@ -1,7 +1,7 @@
 """Race: which of a host's addresses connects first (RFC 8305).
 
 The addresses are interleaved by family and started a quarter of a second apart, or as soon as the one before has
-failed; the first that connects wins and the others are closed. A dead IPv6 path costs that quarter of a second (D09).
+failed; the first that connects wins and the others are closed. A dead IPv6 path costs that quarter of a second.
 """
 
 import asyncio

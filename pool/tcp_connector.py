@@ -33,29 +33,28 @@ _KEEPALIVE = TCPKeepAlive()
 
 
 class TCPConnector(TLSConnector):
-    """Connects over TCP, with TLS for ``https`` (reference: TCPConnector; rows G-01..G-27).
+    """Connects over TCP, with TLS for ``https``.
 
     All parameters are keyword-only and fixed for the connector's life. Those of BaseConnector (`conn_timeout`,
     `keepalive_timeout`, `limit`, `share_cookies`, `force_close`, `loop`, and the extensions `limit_total`,
     `max_waiting`, `pool_timeout`, `limit_per_host`, `shed`, `leak_after`, `on_leak`, `learn_idle`, `max_age`,
-    `max_age_jitter`, `max_uses`, `min_idle`) mean what they mean there (G-10..G-15). Besides:
+    `max_age_jitter`, `max_uses`, `min_idle`) mean what they mean there. Besides:
 
     - `verify_ssl` (True): check the certificate chain and the host name. False accepts any certificate; it cannot be
-      combined with `ssl_context` (G-02, A-21).
+      combined with `ssl_context`.
     - `fingerprint` (None): the binary SHA-256 digest of the certificate in DER form, 32 bytes. The server must
       present that certificate, else FingerprintMismatch before a byte is sent, and no other address is tried. It is
-      checked in addition to the chain. SHA-1 (20 bytes) and MD5 (16) give WeakFingerprintWarning (G-03, G-04, A-18,
-      A-19).
+      checked in addition to the chain. SHA-1 (20 bytes) and MD5 (16) give WeakFingerprintWarning.
     - `use_dns_cache` (None, which means False unless `dns` is given): keep the answers of lookups as long as they
-      hold, and keep the names of open connections up to date (G-05). `resolve` is its deprecated name (G-06).
-    - `family` (0): socket.AF_INET or socket.AF_INET6 for one kind of address only, 0 for both (G-07).
-    - `ssl_context` (None): an ssl.SSLContext to use as it is (G-08). By default one that trusts the system's
+      hold, and keep the names of open connections up to date. `resolve` is its deprecated name.
+    - `family` (0): socket.AF_INET or socket.AF_INET6 for one kind of address only, 0 for both.
+    - `ssl_context` (None): an ssl.SSLContext to use as it is. By default one that trusts the system's
       authorities, wants TLS 1.2 and offers http/1.1, shared by all connectors.
-    - `local_addr` (None): (host, port) to connect from; port 0 is any (G-09).
+    - `local_addr` (None): (host, port) to connect from; port 0 is any.
 
     Extensions:
 
-    - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin (A-18). Or a
+    - `pins` (none): more pins, of which one must fit: SHA-256 digests of certificates, or PublicKeyPin. Or a
       mapping from host patterns to such lists, or a PinSet; `fingerprint` counts for every host beside them.
     - `pin_report` (None): a function that is called with the FingerprintMismatch in place of raising it, to try out
       pins: nothing is blocked.
@@ -79,7 +78,7 @@ class TCPConnector(TLSConnector):
     - `addresses` (AddressPolicy()): when an address of a host with several is left alone because it fails, and for how
       long. New connections go to the less loaded of two addresses drawn at random, whatever it says.
 
-    Several addresses are raced, 250 ms apart (G-26, RFC 8305). Raises TypeError or ValueError that names the argument.
+    Several addresses are raced, 250 ms apart (RFC 8305). Raises TypeError or ValueError that names the argument.
     """
 
     def __init__(
@@ -181,7 +180,7 @@ class TCPConnector(TLSConnector):
 
     @property
     def family(self) -> int:
-        """0, AF_INET or AF_INET6 (G-18)."""
+        """0, AF_INET or AF_INET6."""
         return self._family
 
     @property
@@ -198,12 +197,12 @@ class TCPConnector(TLSConnector):
 
     @property
     def dns_cache(self) -> bool:
-        """Whether answers of lookups are kept (G-19)."""
+        """Whether answers of lookups are kept."""
         return self._use_dns_cache
 
     @property
     def use_dns_cache(self) -> bool:
-        """The same as `dns_cache` (A-06)."""
+        """The same as `dns_cache`."""
         return self._use_dns_cache
 
     @property
@@ -213,29 +212,29 @@ class TCPConnector(TLSConnector):
 
     @property
     def resolve(self) -> bool:
-        """Deprecated name of `dns_cache` (G-20)."""
+        """Deprecated name of `dns_cache`."""
         warnings.warn("TCPConnector.resolve is deprecated: use dns_cache", DeprecationWarning, stacklevel=2)
         return self._use_dns_cache
 
     @property
     def cached_hosts(self) -> MappingProxyType[tuple[str, int], list[dict[str, Any]]]:
         """What the cache holds now: (host, port) -> a dict for each address, with hostname, host, port, family, proto
-        and flags (G-21). A snapshot; empty without `use_dns_cache`."""
+        and flags. A snapshot; empty without `use_dns_cache`."""
         return MappingProxyType({}) if self._dns is None else self._dns.cached_hosts
 
     @property
     def resolved_hosts(self) -> MappingProxyType[tuple[str, int], list[dict[str, Any]]]:
-        """Deprecated name of `cached_hosts` (G-22)."""
+        """Deprecated name of `cached_hosts`."""
         warnings.warn("TCPConnector.resolved_hosts is deprecated: use cached_hosts", DeprecationWarning, stacklevel=2)
         return self.cached_hosts
 
     def clear_dns_cache(self, host: str | None = None, port: int | None = None) -> None:
-        """Forget the entry of (host, port) when both are given, everything otherwise (G-24, A-07)."""
+        """Forget the entry of (host, port) when both are given, everything otherwise."""
         if self._dns is not None:
             self._dns.clear(host, port)
 
     def clear_resolved_hosts(self, host: str | None = None, port: int | None = None) -> None:
-        """Deprecated name of `clear_dns_cache` (G-25)."""
+        """Deprecated name of `clear_dns_cache`."""
         warnings.warn(
             "TCPConnector.clear_resolved_hosts is deprecated: use clear_dns_cache", DeprecationWarning, stacklevel=2
         )

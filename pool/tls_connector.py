@@ -24,19 +24,19 @@ class TLSConnector(BaseConnector):
 
     @property
     def verify_ssl(self) -> bool:
-        """Whether certificates are checked, for https (G-16)."""
+        """Whether certificates are checked, for https."""
         return self._tls.verify_ssl
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """The context for https (G-17). Read for the first time it may have to be built, which blocks for tens of
+        """The context for https. Read for the first time it may have to be built, which blocks for tens of
         milliseconds. Unless it is yours it is shared by all connectors: do not change it, give your own; and after a
         change to yours, call `reload_tls`."""
         return self._tls.build_context()
 
     @property
     def fingerprint(self) -> bytes | None:
-        """The digest that the certificate must have, for https, or None (G-23)."""
+        """The digest that the certificate must have, for https, or None."""
         return self._tls.fingerprint
 
     @property

@@ -1,7 +1,7 @@
 """TLS contexts: how one is made, which ones the process shares, and where a connector's comes from.
 
 Loading the certificate authorities takes tens of milliseconds, so a context is built on a worker thread, and those that
-depend on nothing but `verify_ssl` are shared by all connectors of the process (T21).
+depend on nothing but `verify_ssl` are shared by all connectors of the process.
 """
 
 import asyncio

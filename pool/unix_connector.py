@@ -21,7 +21,7 @@ from keepwarm.pool.unix_dialer import UnixDialer, check_path, check_uids
 
 
 class UnixConnector(TLSConnector):
-    """Connects over a unix socket, whatever host a URL names (reference: UnixConnector; rows I-01..I-14).
+    """Connects over a unix socket, whatever host a URL names.
 
     `path`, the only positional parameter, is the socket file: a str or an os.PathLike. A relative path counts from
     the working directory at each connect. A path that begins with a NUL is an abstract name (Linux); "@name" is a
@@ -33,7 +33,7 @@ class UnixConnector(TLSConnector):
     The host and port of a URL are what the Host header says, and part of the pool's key: ``http://a/`` and
     ``http://b/`` have connections and a `limit` of their own, all to the same server; `limit_total` bounds the sum.
     Redirects to other hosts go over the same socket too. ``https`` does TLS over the socket, with the URL's host as
-    the name that the certificate must be for (I-05, I-06).
+    the name that the certificate must be for.
 
     Extensions:
 
@@ -124,7 +124,7 @@ class UnixConnector(TLSConnector):
 
     @property
     def path(self) -> str:
-        """The path of the socket (I-03)."""
+        """The path of the socket."""
         return self._path
 
     @property

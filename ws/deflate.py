@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692): what is offered, what was agreed, and the two streams.
 
 A message is compressed and its tail cut off in one synchronous act, so no cancellation can come between the compressor
-and the wire (FAULTS W27). What is inflated is bounded by the caller's room, not by what the peer packed (W17).
+and the wire. What is inflated is bounded by the caller's room, not by what the peer packed.
 """
 
 import re

@@ -23,7 +23,7 @@ class HandshakeError(ClientError):
 
 
 class WebSocketError(ClientError):
-    """The connection was failed (SURFACE N-12). `code` is the close code that the peer was told, `message` why."""
+    """The connection was failed. `code` is the close code that the peer was told, `message` why."""
 
     phase = "body"
 
@@ -37,6 +37,6 @@ class WebSocketError(ClientError):
 
 
 class WebSocketClosedError(ClientConnectionError, RuntimeError):
-    """The WebSocket is closed, by whomever: nothing was sent (SURFACE L-05). The cause tells how it ended, if badly."""
+    """The WebSocket is closed, by whomever: nothing was sent. The cause tells how it ended, if badly."""
 
     phase = "send"

@@ -1,4 +1,4 @@
-"""Messages and close codes, under the names of the reference (SURFACE N-01 to N-11)."""
+"""Messages and close codes, under the names of the reference."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class MsgType(IntEnum):
 
 
 class Message(NamedTuple):
-    """What `receive()` returns (SURFACE N-07 to N-10).
+    """What `receive()` returns.
 
     ======== ======================== =========
     tp       data                     extra

@@ -49,13 +49,11 @@ class Sent:
 
 
 class ClientWebSocketResponse:
-    """A client's WebSocket (reference: ClientWebSocketResponse; rows L-01..L-15). Users get it from `ws_connect`.
+    """A client's WebSocket, which `ws_connect` gives. ``async for`` receives messages until the end.
 
-    `channel` is the connection, `answer` the handshake's. `subprotocol` is what was agreed, `timeout` the seconds that
-    `close` waits for the peer (A-10), `receive_timeout` those that `receive` waits; None is no limit.
-
-    Sending is a plain call: the frame is whole and in order whether or not what it returns is awaited. One task may
-    receive at a time. A WebSocket that is dropped open closes its connection and gives a ResourceWarning.
+    Sending is a plain call: the frame is whole and in order whether or not what it returns is awaited. Awaiting it
+    waits while the peer does not read. One task may receive at a time. A WebSocket that is dropped open closes its
+    connection and gives a ResourceWarning.
     """
 
     __slots__ = (
@@ -97,7 +95,7 @@ class ClientWebSocketResponse:
     @property
     def closed(self) -> bool:
         """True after `close`, and after the peer's close frame or the loss of the connection, once the messages that
-        came before have been received (L-02). Sending may be over earlier."""
+        came before have been received. Sending may be over earlier."""
         channel = self._channel
         if self._is_closed or not (channel.is_over or channel.protocol.close_received):
             return self._is_closed
@@ -105,7 +103,7 @@ class ClientWebSocketResponse:
 
     @property
     def protocol(self) -> str | None:
-        """The subprotocol that the server chose, or None (L-03)."""
+        """The subprotocol that the server chose, or None."""
         return self._subprotocol
 
     @property
@@ -116,7 +114,7 @@ class ClientWebSocketResponse:
     @property
     def close_code(self) -> int | None:
         """The peer's close code, 0 if its close frame had none, 1006 if the connection ended without one; None while
-        it is open (L-14)."""
+        it is open."""
         return self._channel.close_code
 
     @property
@@ -130,7 +128,7 @@ class ClientWebSocketResponse:
         return self._channel.round_trip
 
     def exception(self) -> BaseException | None:
-        """What ended the connection abnormally, or None (L-04)."""
+        """What ended the connection abnormally, or None."""
         return self._channel.error
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -141,14 +139,14 @@ class ClientWebSocketResponse:
     # Sending
 
     def send_str(self, data: str) -> Sent:
-        """Send a text message (L-07). Raises TypeError unless it is a str, WebSocketClosedError (a RuntimeError) after
+        """Send a text message. Raises TypeError unless it is a str, WebSocketClosedError (a RuntimeError) after
         the end."""
         channel = self._channel
         channel.write(channel.protocol.text_frame(data))
         return self._sent
 
     def send_bytes(self, data: Payload) -> Sent:
-        """Send a binary message: bytes, bytearray or memoryview (L-08). Raises as `send_str` does."""
+        """Send a binary message: bytes, bytearray or memoryview. Raises as `send_str` does."""
         channel = self._channel
         channel.write(channel.protocol.binary_frame(data))
         return self._sent
@@ -158,13 +156,13 @@ class ClientWebSocketResponse:
         return self.send_str(dumps(data))
 
     def ping(self, message: str | Payload = b"") -> Sent:
-        """Send a ping, with at most 125 bytes; text is UTF-8 (L-05, A-09). Raises as `send_str` does."""
+        """Send a ping, with at most 125 bytes; text is UTF-8. Raises as `send_str` does."""
         channel = self._channel
         channel.write(channel.protocol.ping_frame(message))
         return self._sent
 
     def pong(self, message: str | Payload = b"") -> Sent:
-        """Send a pong, which need not answer anything (L-06). Raises as `send_str` does."""
+        """Send a pong, which need not answer anything. Raises as `send_str` does."""
         channel = self._channel
         channel.write(channel.protocol.pong_frame(message))
         return self._sent
@@ -172,7 +170,7 @@ class ClientWebSocketResponse:
     # Receiving
 
     async def receive(self, timeout: float | None = None) -> Message:
-        """The next message (L-11, A-11, A-13). Pings and pongs are handled inside, unless autoping is off.
+        """The next message. Pings and pongs are handled inside, unless autoping is off.
 
         The peer's close frame is returned once, as a message of type close; an error once, as one of type error; after
         the end comes the message of type closed, for ever. Raises ClientTimeoutError when nothing came within
@@ -231,8 +229,8 @@ class ClientWebSocketResponse:
     # The end
 
     async def close(self, *, code: int = CLOSE_OK, message: str | bytes = b"") -> bool:
-        """Send a close frame and wait for the peer's, for `timeout` seconds at most; then the connection is aborted
-        (L-09, L-10, A-10). Messages that nobody has received are dropped.
+        """Send a close frame and wait for the peer's, for `timeout` seconds at most; then the connection is aborted.
+        Messages that nobody has received are dropped.
 
         True the first time, False later. Raises ValueError or TypeError for a code or a message that may not be sent.
         Cancelling it aborts the connection.
